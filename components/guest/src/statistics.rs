@@ -1,0 +1,140 @@
+//! What a service has done since its host started.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::bindings::wasmyard::platform::stats::{self, Snapshot};
+use crate::log::{self, Level};
+use crate::{Problem, Response, Timestamp, query};
+
+/// The service's numbers, and how many rows its table holds.
+///
+/// `count` is a statement whose column `count` is that number. Without a database the
+/// rows are `null` and the rest still tells how the service fares.
+///
+/// # Errors
+///
+/// As [`Response::json`].
+pub fn statistics(count: &str) -> Result<Response, Problem> {
+    let rows = count_rows(count).unwrap_or_else(|problem| {
+        let cause = ("cause".to_owned(), problem.cause().to_owned());
+        log::write(Level::Warn, "the rows cannot be counted", &[cause]);
+        None
+    });
+    Response::json(200, &Statistics::of(stats::read(), rows))
+}
+
+fn count_rows(count: &str) -> Result<Option<i64>, Problem> {
+    Ok(query(count, &[])?.first(|row| row.get("count"))?)
+}
+
+#[derive(Debug, Serialize)]
+struct Statistics {
+    service: String,
+    version: String,
+    since: Option<Timestamp>,
+    rows: Option<i64>,
+    requests: Requests,
+    cache: Cache,
+    latency_ms: Latency,
+}
+
+#[derive(Debug, Serialize)]
+struct Requests {
+    total: u64,
+    in_flight: u64,
+    by_status: BTreeMap<String, u64>,
+}
+
+#[derive(Debug, Serialize)]
+struct Cache {
+    hits: u64,
+    misses: u64,
+    hit_ratio: f64,
+}
+
+#[derive(Debug, Serialize)]
+struct Latency {
+    p50: f64,
+    p90: f64,
+    p99: f64,
+    p999: f64,
+}
+
+impl Statistics {
+    fn of(snapshot: Snapshot, rows: Option<i64>) -> Self {
+        let by_status = snapshot.by_status.iter().map(|(status, count)| (status.to_string(), *count));
+        Self {
+            since: Timestamp::from_milliseconds(snapshot.since_ms),
+            rows,
+            requests: Requests {
+                total: snapshot.requests,
+                in_flight: snapshot.in_flight,
+                by_status: by_status.collect(),
+            },
+            cache: Cache {
+                hits: snapshot.cache_hits,
+                misses: snapshot.cache_misses,
+                hit_ratio: ratio(snapshot.cache_hits, snapshot.cache_misses),
+            },
+            latency_ms: Latency {
+                p50: milliseconds(snapshot.latency_p50_us),
+                p90: milliseconds(snapshot.latency_p90_us),
+                p99: milliseconds(snapshot.latency_p99_us),
+                p999: milliseconds(snapshot.latency_p999_us),
+            },
+            service: snapshot.service,
+            version: snapshot.version,
+        }
+    }
+}
+
+/// Hits among all lookups to four decimals; 0 before the first.
+#[expect(clippy::cast_precision_loss, reason = "a ratio for people, exact up to 2^53 lookups")]
+fn ratio(hits: u64, misses: u64) -> f64 {
+    let lookups = hits.saturating_add(misses).max(1);
+    (hits as f64 / lookups as f64 * 10_000.0).round() / 10_000.0
+}
+
+#[expect(clippy::cast_precision_loss, reason = "exact up to 2^53 microseconds, 285 years")]
+fn milliseconds(microseconds: u64) -> f64 {
+    microseconds as f64 / 1_000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_numbers_have_units_that_people_read() {
+        let snapshot = Snapshot {
+            service: "users".into(),
+            version: "0123456789ab".into(),
+            since_ms: 1_738_324_800_000,
+            requests: 12,
+            by_status: vec![(200, 10), (404, 2)],
+            in_flight: 1,
+            cache_hits: 2,
+            cache_misses: 1,
+            latency_p50_us: 420,
+            latency_p90_us: 900,
+            latency_p99_us: 12_345,
+            latency_p999_us: 20_000,
+        };
+        let written = serde_json::to_value(Statistics::of(snapshot, Some(4))).expect("JSON");
+        assert_eq!(
+            written,
+            serde_json::json!({
+                "service": "users",
+                "version": "0123456789ab",
+                "since": "2025-01-31T12:00:00Z",
+                "rows": 4,
+                "requests": { "total": 12, "in_flight": 1, "by_status": { "200": 10, "404": 2 } },
+                "cache": { "hits": 2, "misses": 1, "hit_ratio": 0.6667 },
+                "latency_ms": { "p50": 0.42, "p90": 0.9, "p99": 12.345, "p999": 20.0 },
+            })
+        );
+        assert!(ratio(0, 0).abs() < f64::EPSILON);
+    }
+}

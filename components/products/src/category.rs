@@ -1,0 +1,78 @@
+//! A category, whichever way its name is written.
+
+/// Characters, as in the schema.
+pub(crate) const LENGTH_MAX: usize = 50;
+
+/// A category without its case: `electronics` and `ELECTRONICS` are the same one,
+/// share one key of the cache, and are one list.
+///
+/// The list under a key is that of the rows where SQL's `lower(category)` equals
+/// [`Category::folded`]. Both are made from the folded name alone, and no two of
+/// those share a key, so a key never holds another list than its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Category {
+    folded: String,
+}
+
+impl Category {
+    /// The category of that name; `None` when no product can have it.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        let folded = name.to_lowercase();
+        // Folding may lengthen a name ('İ' becomes two characters), so both count.
+        let possible = |name: &str| (1..=LENGTH_MAX).contains(&name.chars().count());
+        (possible(name) && possible(&folded)).then_some(Self { folded })
+    }
+
+    /// The name in lower case, as `lower(category)` has it.
+    pub(crate) fn folded(&self) -> &str {
+        &self.folded
+    }
+
+    /// The key of its list, each word's first letter in upper case as the lab writes
+    /// it. Only ASCII letters change: other scripts have letters that become the
+    /// same in upper case, and their categories would share a key.
+    pub(crate) fn key(&self) -> String {
+        let mut key = String::from("products:category:");
+        let mut starts_word = true;
+        for letter in self.folded.chars() {
+            key.push(if starts_word { letter.to_ascii_uppercase() } else { letter });
+            starts_word = letter == ' ';
+        }
+        key
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(name: &str) -> Option<String> {
+        Category::named(name).map(|category| category.key())
+    }
+
+    #[test]
+    fn the_case_of_a_name_does_not_matter() {
+        for name in ["Electronics", "electronics", "ELECTRONICS", "eLeCtRoNiCs"] {
+            assert_eq!(key(name).as_deref(), Some("products:category:Electronics"), "{name}");
+        }
+        assert_eq!(key("home & KITCHEN").as_deref(), Some("products:category:Home & Kitchen"));
+        assert_eq!(key("BÜCHER").as_deref(), Some("products:category:Bücher"));
+        assert_eq!(key("CAFÉ"), key("café"));
+    }
+
+    #[test]
+    fn different_categories_have_different_keys() {
+        // 'ſ', the long s, is an S in upper case and itself in lower case.
+        assert_ne!(key("ſports"), key("sports"));
+        assert_ne!(key("ßa"), key("ssa"));
+        assert_ne!(key("a b"), key("a  b"));
+    }
+
+    #[test]
+    fn a_name_that_no_product_can_have_is_no_category() {
+        assert_eq!(key(""), None);
+        assert_eq!(key(&"a".repeat(51)), None);
+        assert_eq!(key(&"İ".repeat(50)), None);
+        assert!(key(&"é".repeat(50)).is_some());
+    }
+}

@@ -1,0 +1,110 @@
+//! A user, as it is stored and as it is asked for.
+
+use serde::Serialize;
+use wasmyard_guest::{Field, Problem, Request, Row, RowError, Timestamp};
+
+use crate::email;
+
+/// A user.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct User {
+    pub(crate) id: i32,
+    pub(crate) username: String,
+    pub(crate) email: String,
+    pub(crate) created_at: Timestamp,
+}
+
+impl User {
+    pub(crate) fn from_row(row: Row<'_>) -> Result<Self, RowError> {
+        Ok(Self {
+            id: row.get("id")?,
+            username: row.get("username")?,
+            email: row.get("email")?,
+            created_at: row.get("created_at")?,
+        })
+    }
+}
+
+/// A user that a client wants to be made.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct NewUser {
+    pub(crate) username: String,
+    pub(crate) email: String,
+}
+
+impl NewUser {
+    pub(crate) fn read(request: &Request) -> Result<Self, Problem> {
+        let mut form = request.form(&["username", "email"])?;
+        let username = form.required("username", username);
+        let email = form.required("email", email::read);
+        form.finish(username.zip(email).map(|(username, email)| Self { username, email }))
+    }
+}
+
+/// Letters and digits of any script; what else stands in a name ends up in paths,
+/// logs and mail headers.
+fn username(field: Field<'_>) -> Result<String, String> {
+    let name = field.line(1..=50)?;
+    let allowed = |c: char| c.is_alphanumeric() || matches!(c, '.' | '_' | '-');
+    if name.chars().all(allowed) {
+        Ok(name)
+    } else {
+        Err("must consist of letters, digits, '.', '_' and '-'".into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(body: &str) -> Result<NewUser, (u16, String)> {
+        let request = Request::with_json(body);
+        NewUser::read(&request).map_err(|problem| {
+            let response = problem.answer(&request);
+            (response.status, String::from_utf8_lossy(&response.body).into_owned())
+        })
+    }
+
+    fn with_username(name: &str) -> Result<NewUser, (u16, String)> {
+        read(&serde_json::json!({ "username": name, "email": "a@example.com" }).to_string())
+    }
+
+    #[test]
+    fn the_labs_user_is_taken() {
+        let eddie = NewUser { username: "eddie".into(), email: "eddie@example.com".into() };
+        assert_eq!(read(r#"{"username": "eddie", "email": "eddie@example.com"}"#), Ok(eddie));
+    }
+
+    #[test]
+    fn a_username_has_letters_digits_and_three_marks() {
+        for name in ["a", "A.b_c-9", "zoë", "李雷", &"é".repeat(50)] {
+            assert!(with_username(name).is_ok(), "{name}");
+        }
+        for name in [
+            "",
+            " ",
+            "a b",
+            " alice",
+            "a@b",
+            "a'; DROP TABLE users; --",
+            "a\r\nset-cookie: x",
+            "a\0",
+            "a/b",
+            "😀",
+            &"a".repeat(51),
+            &"é".repeat(51),
+        ] {
+            let (status, body) = with_username(name).expect_err(name);
+            assert!(status == 422 && body.contains(r#""pointer":"/username""#), "{name:?}: {body}");
+        }
+    }
+
+    #[test]
+    fn all_faults_are_named_at_once() {
+        let (status, body) = read(r#"{"username": "", "mail": "x"}"#).expect_err("faults");
+        assert_eq!(status, 422);
+        for part in ["/username", "/email", "/mail", "did you mean email?"] {
+            assert!(body.contains(part), "{part}: {body}");
+        }
+    }
+}
