@@ -1,0 +1,189 @@
+//! The lookups and invalidations of one host.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use tokio::time::timeout_at;
+
+use super::fill::AsideFill;
+use super::flight::{Flights, Handed, Joined, Seat};
+use super::pending::{Batch, Pending};
+use super::store::{CacheStore, Found, Outage};
+use super::{Cache, CacheCounters, Error, GrantedCache, Hit, Lookup};
+use crate::capability::grants::KeyPatterns;
+use crate::limits::{CACHE_REPLAY_PAUSE_MAX, REDIS_KEYS_MAX};
+use crate::manifest::KeysGrant;
+
+/// The first pause after an invalidation could not be delivered; doubled each time.
+const REPLAY_PAUSE_MIN: Duration = Duration::from_millis(10);
+
+/// The real [`Cache`], one for all services of a host: they may share keys.
+#[derive(Clone)]
+pub struct CacheAside(pub(super) Arc<Inner>);
+
+pub(super) struct Inner {
+    pub(super) store: Arc<dyn CacheStore>,
+    pub(super) flights: Arc<Flights>,
+    pub(super) pending: Pending,
+    /// Everything that services may cache: what is purged when too many
+    /// invalidations are owed.
+    granted: Mutex<Granted>,
+}
+
+#[derive(Default)]
+struct Granted {
+    exact: BTreeSet<String>,
+    prefixes: BTreeSet<String>,
+}
+
+impl CacheAside {
+    /// Cache-aside over a store.
+    pub fn new(store: Arc<dyn CacheStore>) -> Self {
+        Self(Arc::new(Inner {
+            store,
+            flights: Arc::default(),
+            pending: Pending::default(),
+            granted: Mutex::default(),
+        }))
+    }
+
+    /// The cache behind a service's grant. The counters outlive a version, so they
+    /// are the caller's.
+    pub fn grant(&self, grant: &KeysGrant, counters: Arc<CacheCounters>) -> GrantedCache {
+        let keys = KeyPatterns::new(grant);
+        let mut granted = self.0.granted.lock().unwrap_or_else(PoisonError::into_inner);
+        granted.exact.extend(keys.exact().iter().cloned());
+        granted.prefixes.extend(keys.prefixes().iter().cloned());
+        drop(granted);
+        GrantedCache { backend: Arc::new(self.clone()), keys: Arc::new(keys), counters }
+    }
+
+    /// Whether lookups are answered from the store: no invalidation is owed to it.
+    pub fn is_trusted(&self) -> bool {
+        !self.0.pending.any()
+    }
+
+    /// Keys that are being filled on this host.
+    pub fn fills(&self) -> usize {
+        self.0.flights.len()
+    }
+
+    /// The seat's holder takes the key's token and fills, unless another host has
+    /// filled the key meanwhile.
+    async fn lead(&self, mut seat: Seat) -> Lookup {
+        if seat.token.is_none() {
+            let fresh = uuid::Uuid::now_v7().simple().to_string();
+            match self.0.store.lease(seat.key(), &fresh).await {
+                Ok(Err(token)) => seat.token = Some(token),
+                Ok(Ok((value, ttl_ms))) => {
+                    seat.superseded();
+                    return Lookup::Hit(Hit { value, ttl_ms, collapsed: false });
+                }
+                Err(outage) => {
+                    tracing::debug!(key = seat.key(), %outage, "cache bypassed");
+                    seat.lost();
+                    return Lookup::Bypass;
+                }
+            }
+        }
+        Lookup::Fill(Box::new(AsideFill::new(self.0.clone(), seat)))
+    }
+}
+
+#[async_trait]
+impl Cache for CacheAside {
+    async fn lookup(&self, key: &str, deadline: Instant) -> Result<Lookup, Error> {
+        loop {
+            if self.0.pending.any() {
+                return Ok(Lookup::Bypass);
+            }
+            match self.0.store.read(key).await {
+                Ok(Found::Value(value, ttl_ms)) => {
+                    return Ok(Lookup::Hit(Hit { value, ttl_ms, collapsed: false }));
+                }
+                Ok(Found::Nothing) => {}
+                Err(outage) => {
+                    tracing::debug!(key, %outage, "cache bypassed");
+                    return Ok(Lookup::Bypass);
+                }
+            }
+            let handed = match self.0.flights.join(key) {
+                Joined::Leader(seat) => return Ok(self.lead(seat).await),
+                Joined::Waiter(handed) => timeout_at(deadline.into(), handed).await,
+            };
+            match handed {
+                Err(_) => return Err(Error::Timeout),
+                Ok(Ok(Handed::Value(value, ttl_ms))) => {
+                    return Ok(Lookup::Hit(Hit { value: value.to_vec(), ttl_ms, collapsed: true }));
+                }
+                Ok(Ok(Handed::Seat(seat))) => return Ok(self.lead(seat).await),
+                Ok(Ok(Handed::Bypass)) => return Ok(Lookup::Bypass),
+                Ok(Ok(Handed::Again) | Err(_)) if Instant::now() >= deadline => return Err(Error::Timeout),
+                Ok(Ok(Handed::Again) | Err(_)) => {}
+            }
+        }
+    }
+
+    async fn invalidate(&self, keys: &[String]) -> Result<(), Error> {
+        if keys.is_empty() {
+            return Ok(());
+        }
+        // Readers that come after a write do not wait for a fill from before it.
+        self.0.flights.detach(keys);
+        let (inner, keys) = (self.0.clone(), keys.to_vec());
+        // In a task of its own: a request that is ended now has made its write.
+        let delivery = tokio::spawn(async move {
+            if let Err(outage) = inner.store.invalidate(&keys).await {
+                tracing::debug!(%outage, "invalidation kept for later");
+                inner.owe(&keys);
+            }
+        });
+        // It fails only when the runtime is shutting down.
+        let _ = delivery.await;
+        Ok(())
+    }
+}
+
+impl Inner {
+    fn owe(self: &Arc<Self>, keys: &[String]) {
+        if self.pending.add(keys) {
+            tracing::warn!("cache: invalidations are owed, bypassing the cache until they are delivered");
+            tokio::spawn(self.clone().deliver());
+        }
+    }
+
+    /// Delivers what is owed, for as long as it takes.
+    async fn deliver(self: Arc<Self>) {
+        let mut pause = REPLAY_PAUSE_MIN;
+        while let Some(batch) = self.pending.next() {
+            let delivered = match &batch {
+                Batch::Keys(keys, _) => self.store.invalidate(keys).await,
+                Batch::Everything(_) => self.purge().await,
+            };
+            if delivered.is_ok() {
+                self.pending.delivered(batch);
+                pause = REPLAY_PAUSE_MIN;
+            } else {
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(CACHE_REPLAY_PAUSE_MAX);
+            }
+        }
+        tracing::info!("cache: all invalidations are delivered, trusting the cache again");
+    }
+
+    async fn purge(&self) -> Result<(), Outage> {
+        let (exact, prefixes) = {
+            let granted = self.granted.lock().unwrap_or_else(PoisonError::into_inner);
+            (Vec::from_iter(granted.exact.clone()), granted.prefixes.clone())
+        };
+        for keys in exact.chunks(REDIS_KEYS_MAX) {
+            self.store.invalidate(keys).await?;
+        }
+        for prefix in &prefixes {
+            self.store.purge(prefix).await?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,86 @@
+//! The host functions: keys and sizes are checked, hits and misses counted.
+
+use std::time::Duration;
+
+use wasmtime::Result;
+use wasmtime::component::Resource;
+
+use super::{Error, Fill, GrantedCache, Lookup, Stored};
+use crate::bindings::wasmyard::platform::cache;
+use crate::limits::{REDIS_KEY_BYTES_MAX, REDIS_KEYS_MAX};
+use crate::runtime::Context;
+
+/// A guest's fill; empty once the request that was given it has ended.
+pub struct FillHandle(Option<Box<dyn Fill>>);
+
+impl FillHandle {
+    /// Takes the fill out; dropping it hands it to the next reader.
+    pub(in crate::capability) fn take(&mut self) -> Option<Box<dyn Fill>> {
+        self.0.take()
+    }
+}
+
+impl cache::Host for Context {
+    async fn lookup(&mut self, key: String) -> Result<Result<cache::LookupResult, Error>> {
+        let cache = self.cache()?;
+        if let Err(error) = cache.check(std::slice::from_ref(&key)) {
+            return Ok(Err(error));
+        }
+        let found = match cache.backend.lookup(&key, self.request.deadline).await {
+            Ok(found) => found,
+            Err(error) => return Ok(Err(error)),
+        };
+        cache.counters.count(&found);
+        Ok(Ok(match found {
+            Lookup::Hit(hit) => cache::LookupResult::Hit(hit),
+            Lookup::Fill(fill) => cache::LookupResult::Fill(self.table.push(FillHandle(Some(fill)))?),
+            Lookup::Bypass => cache::LookupResult::Bypass,
+        }))
+    }
+
+    async fn invalidate(&mut self, keys: Vec<String>) -> Result<Result<(), Error>> {
+        let cache = self.cache()?;
+        Ok(match cache.check(&keys) {
+            Ok(()) => cache.backend.invalidate(&keys).await,
+            Err(error) => Err(error),
+        })
+    }
+}
+
+impl cache::HostFill for Context {
+    async fn store(&mut self, handle: Resource<FillHandle>, value: Vec<u8>, ttl_ms: u64) -> Result<Stored> {
+        Ok(match &mut self.table.get_mut(&handle)?.0 {
+            Some(fill) => fill.store(value, Duration::from_millis(ttl_ms)).await,
+            None => Stored::Superseded,
+        })
+    }
+
+    async fn drop(&mut self, handle: Resource<FillHandle>) -> Result<()> {
+        self.table.delete(handle)?;
+        Ok(())
+    }
+}
+
+impl Context {
+    fn cache(&self) -> Result<GrantedCache> {
+        let granted = self.capabilities.cache.clone();
+        granted.ok_or_else(|| wasmtime::format_err!("cache is not granted"))
+    }
+}
+
+impl GrantedCache {
+    fn check(&self, keys: &[String]) -> Result<(), Error> {
+        if keys.len() > REDIS_KEYS_MAX {
+            return Err(Error::TooLarge(format!("{} keys; at most {REDIS_KEYS_MAX}", keys.len())));
+        }
+        for key in keys {
+            if key.len() > REDIS_KEY_BYTES_MAX {
+                return Err(Error::TooLarge("key".to_owned()));
+            }
+            if !self.keys.allow(key) {
+                return Err(Error::NotGranted(key.clone()));
+            }
+        }
+        Ok(())
+    }
+}

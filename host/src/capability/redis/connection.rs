@@ -1,0 +1,200 @@
+//! The real [`Redis`]: commands on a shared connection.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use async_trait::async_trait;
+use redis::aio::MultiplexedConnection;
+use redis::{Client, Cmd, FromRedisValue, Pipeline, RedisResult, ScriptInvocation, cmd};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use super::reply::{Trust, classify, of_script};
+use super::script::{Scripts, invocation};
+use super::supervisor::Link;
+use super::{Condition, Error, Redis, Reply};
+use crate::limits::{REDIS_COMMAND_TIMEOUT, REDIS_REPLY_BYTES_MAX, REDIS_VALUE_BYTES_MAX};
+
+/// A connection that many requests share. It reconnects by itself, with pauses of at
+/// most a second; while it is down, every command fails at once with
+/// [`Error::Unavailable`].
+pub struct RedisConnection {
+    link: Arc<Link>,
+    scripts: Scripts,
+    supervisor: JoinHandle<()>,
+}
+
+impl RedisConnection {
+    /// Starts connecting to `url` (`redis://[user:password@]host:port/db`) in the
+    /// background of the current Tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// When `url` is not a connection string; the error does not repeat it.
+    pub fn open(url: &str) -> anyhow::Result<Self> {
+        let client = Client::open(url).context("redis.url is not a connection string")?;
+        let link = Arc::new(Link::new(client));
+        let supervisor = tokio::spawn(link.clone().supervise());
+        Ok(Self { link, scripts: Scripts::new(), supervisor })
+    }
+
+    /// Whether there is a trusted connection, and each change of that.
+    pub fn watch(&self) -> watch::Receiver<bool> {
+        self.link.watch()
+    }
+
+    /// Waits for a trusted connection. False when there is none after `wait`.
+    pub async fn wait_until_up(&self, wait: Duration) -> bool {
+        let mut up = self.watch();
+        timeout(wait, up.wait_for(|up| *up)).await.is_ok_and(|seen| seen.is_ok())
+    }
+
+    pub(crate) async fn command<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, Error> {
+        self.ask(|mut connection| async move { command.query_async(&mut connection).await }).await
+    }
+
+    pub(crate) async fn pipeline<T: FromRedisValue>(&self, pipeline: &Pipeline) -> Result<T, Error> {
+        self.ask(|mut connection| async move { pipeline.query_async(&mut connection).await }).await
+    }
+
+    /// `EVALSHA`, after a `SCRIPT LOAD` where Redis does not know the script yet.
+    pub(crate) async fn invoke<T: FromRedisValue>(&self, script: &ScriptInvocation<'_>) -> Result<T, Error> {
+        self.ask(|mut connection| async move { script.invoke_async(&mut connection).await }).await
+    }
+
+    /// `mget` with a bound in bytes on the values together.
+    pub(super) async fn mget_within(
+        &self,
+        limit: usize,
+        keys: &[String],
+    ) -> Result<Vec<Option<Vec<u8>>>, Error> {
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        let limit = limit.to_string();
+        let keys = keys.iter().map(String::as_str);
+        self.invoke(&invocation(&self.scripts.mget, keys, [limit.as_bytes()])).await
+    }
+
+    /// `eval` with a bound in bytes on each command of the script and on its reply.
+    pub(super) async fn eval_within(
+        &self,
+        limit: usize,
+        script: &str,
+        keys: &[String],
+        args: &[Vec<u8>],
+    ) -> Result<Reply, Error> {
+        let limit = limit.to_string();
+        let args = [script.as_bytes(), limit.as_bytes()].into_iter().chain(args.iter().map(Vec::as_slice));
+        let keys = keys.iter().map(String::as_str);
+        of_script(self.invoke(&invocation(&self.scripts.fence, keys, args)).await?)
+    }
+
+    async fn ask<T, F: Future<Output = RedisResult<T>>>(
+        &self,
+        command: impl FnOnce(MultiplexedConnection) -> F,
+    ) -> Result<T, Error> {
+        let down = || Error::Unavailable("Redis cannot be reached".to_owned());
+        let connection = self.link.current().ok_or_else(down)?;
+        match timeout(REDIS_COMMAND_TIMEOUT, command((*connection).clone())).await {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(error)) => {
+                let (error, trust) = classify(&error);
+                if trust == Trust::Suspect {
+                    self.link.distrust(&connection);
+                }
+                Err(error)
+            }
+            Err(_) => {
+                self.link.distrust(&connection);
+                Err(Error::Unavailable(format!("no answer within {} ms", REDIS_COMMAND_TIMEOUT.as_millis())))
+            }
+        }
+    }
+}
+
+impl Drop for RedisConnection {
+    fn drop(&mut self) {
+        self.supervisor.abort();
+    }
+}
+
+#[async_trait]
+impl Redis for RedisConnection {
+    async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, Error> {
+        let value: Option<Vec<u8>> = self.command(cmd("GET").arg(key)).await?;
+        match value {
+            Some(value) if value.len() > REDIS_VALUE_BYTES_MAX => Err(Error::TooLarge("value".to_owned())),
+            value => Ok(value),
+        }
+    }
+
+    async fn mget(&self, keys: &[String]) -> Result<Vec<Option<Vec<u8>>>, Error> {
+        self.mget_within(REDIS_REPLY_BYTES_MAX, keys).await
+    }
+
+    async fn set(
+        &self,
+        key: &str,
+        value: Vec<u8>,
+        ttl: Option<Duration>,
+        condition: Condition,
+    ) -> Result<bool, Error> {
+        let mut command = cmd("SET");
+        command.arg(key).arg(value);
+        if let Some(ttl) = ttl {
+            command.arg("PX").arg(milliseconds(ttl));
+        }
+        match condition {
+            Condition::Always => {}
+            Condition::IfAbsent => {
+                command.arg("NX");
+            }
+            Condition::IfPresent => {
+                command.arg("XX");
+            }
+        }
+        Ok(self.command::<Option<String>>(&command).await?.is_some())
+    }
+
+    async fn del(&self, keys: &[String]) -> Result<u64, Error> {
+        if keys.is_empty() {
+            return Ok(0);
+        }
+        self.command(cmd("DEL").arg(keys)).await
+    }
+
+    async fn incr(&self, key: &str, by: i64) -> Result<i64, Error> {
+        self.command(cmd("INCRBY").arg(key).arg(by)).await
+    }
+
+    async fn expire(&self, key: &str, ttl: Duration) -> Result<bool, Error> {
+        self.command(cmd("PEXPIRE").arg(key).arg(milliseconds(ttl))).await
+    }
+
+    async fn ttl(&self, key: &str) -> Result<Option<Duration>, Error> {
+        // -2: no such key; -1: it never expires.
+        let left: i64 = self.command(cmd("PTTL").arg(key)).await?;
+        Ok(u64::try_from(left).ok().map(Duration::from_millis))
+    }
+
+    async fn publish(&self, channel: &str, message: Vec<u8>) -> Result<u64, Error> {
+        self.command(cmd("PUBLISH").arg(channel).arg(message)).await
+    }
+
+    async fn eval(&self, script: &str, keys: &[String], args: &[Vec<u8>]) -> Result<Reply, Error> {
+        self.eval_within(REDIS_REPLY_BYTES_MAX, script, keys, args).await
+    }
+
+    async fn ping(&self) -> Result<(), Error> {
+        self.command(&cmd("PING")).await
+    }
+}
+
+/// Redis has no time to live of zero; anything shorter than a millisecond becomes one.
+fn milliseconds(ttl: Duration) -> u64 {
+    u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX).max(1)
+}

@@ -1,0 +1,315 @@
+//! Every default and every fixed bound of the host, each with its reason.
+//!
+//! What the manifest may change is named with its key there; the rest is fixed,
+//! because a wrong value would break an invariant and not merely a wish.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+/// Bytes in a KiB.
+pub const KIB: usize = 1024;
+/// Bytes in a MiB.
+pub const MIB: usize = 1024 * KIB;
+
+// ---- The server -------------------------------------------------------------
+
+/// `server.https_port`: above 1023, so that no privilege is needed.
+pub const HTTPS_PORT: u16 = 8443;
+/// `server.http_port`: redirects to HTTPS. Beside 8080, which the orders service
+/// has for itself in the shop.
+pub const HTTP_PORT: u16 = 8081;
+/// `admin.port`: the operator's API, loopback only.
+pub const ADMIN_PORT: u16 = 9901;
+/// `server.limits.connections_max`: at roughly 20 KiB a TLS connection this is
+/// 200 MiB, which the smallest sensible machine has.
+pub const CONNECTIONS_MAX: usize = 10_000;
+/// `server.limits.header_bytes_max`: four times what browsers send with cookies.
+pub const HEADER_BYTES_MAX: usize = 32 * KIB;
+/// `server.limits.header_fields_max`: an order of magnitude above real requests;
+/// more is an attack on the map that holds them.
+pub const HEADER_FIELDS_MAX: usize = 100;
+/// `server.limits.request_line_bytes_max`: RFC 9110, section 4.1, asks for at
+/// least 8,000 octets.
+pub const REQUEST_LINE_BYTES_MAX: usize = 8 * KIB;
+/// `server.limits.header_timeout_ms`: a slow mobile network needs 2 s; a
+/// slow-loris wants for ever.
+pub const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// `server.limits.body_timeout_ms`: for the whole body, 1 MiB at 35 KiB/s.
+pub const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+/// Request bodies in memory at once, all of them together: 256 of the largest that a
+/// service takes unless the manifest says otherwise.
+pub const REQUEST_BODIES_BYTES_MAX: usize = 256 * MIB;
+/// `server.limits.tls_handshake_timeout_ms`: two round trips and a signature.
+pub const TLS_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+/// `server.limits.keep_alive_timeout_ms`: longer than the 50 s and less that
+/// proxies and browsers keep an idle connection.
+pub const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(60);
+/// `server.limits.write_timeout_ms`: a client that takes no byte for this long is
+/// gone, and holds a permit.
+pub const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+/// `server.limits.drain_timeout_ms`: a stop waits so long for requests in flight;
+/// orchestrators kill after 30 s, so end before that.
+pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(25);
+/// Streams at once on one HTTP/2 connection: hyper's own suggestion, and under
+/// the 256 requests that one service takes.
+pub const HTTP2_STREAMS_MAX: u32 = 200;
+/// How often an HTTP/2 client is asked whether it is still there; half of what
+/// carriers' address translation forgets a silent connection after.
+pub const HTTP2_PING_INTERVAL: Duration = Duration::from_secs(30);
+/// How long it may take to say so.
+pub const HTTP2_PING_TIMEOUT: Duration = Duration::from_secs(20);
+/// Connections that the kernel keeps until they are accepted: a burst of 10 ms at
+/// 100,000 a second.
+pub const ACCEPT_BACKLOG: u32 = 1024;
+/// After an accept failed for want of descriptors or memory; doubled each time, up
+/// to 16 times as long. Without a pause the loop would spin until one is free.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Connections over `connections_max` that are told so at once, rather than closed
+/// without a word: each costs a task for one round trip.
+pub const TURN_AWAY_MAX: usize = 64;
+/// After our side of a connection is closed, how long the client may take to close
+/// its own; it needs a round trip.
+pub const LINGER_TIMEOUT: Duration = Duration::from_secs(1);
+/// Bytes read and thrown away in that time.
+pub const LINGER_BYTES_MAX: usize = MIB;
+/// In a drain, how long a connection without a request stays open for one that may
+/// be on its way: a slow round trip.
+pub const DRAIN_GRACE: Duration = Duration::from_millis(200);
+/// In a drain, what the operator's port has at least for its last answers, after the
+/// public ones took all the time there was: its answers are short.
+pub const OPERATOR_DRAIN_MIN: Duration = Duration::from_secs(1);
+/// How often the certificate's files are looked at.
+pub const CERTIFICATE_POLL: Duration = Duration::from_secs(1);
+/// How long a self-signed certificate is valid: under the 398 days that browsers
+/// accept.
+pub const CERTIFICATE_VALIDITY_DAYS: u32 = 365;
+/// A self-signed certificate is made anew so long before it expires.
+pub const CERTIFICATE_RENEW_DAYS: u32 = 30;
+
+// ---- A service --------------------------------------------------------------
+
+/// `services.*.limits.memory_mib`: ten times what a service with JSON bodies of
+/// 1 MiB was seen to use.
+pub const MEMORY_MIB: u32 = 64;
+/// The most that `memory_mib` may say; also each slot of the instance allocator.
+pub const MEMORY_MIB_CEILING: u32 = 256;
+/// `services.*.limits.request_timeout_ms`: longer than any honest request of the
+/// shop, shorter than a client's patience.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+/// `services.*.limits.concurrency_max`: at 5 ms a request, 50,000 requests a
+/// second; more waiting work only makes all of it late.
+pub const CONCURRENCY_MAX: usize = 256;
+/// `services.*.limits.request_body_bytes_max`.
+pub const REQUEST_BODY_BYTES_MAX: usize = MIB;
+/// `services.*.limits.response_body_bytes_max`: a page of 1,000 products is
+/// 300 KiB.
+pub const RESPONSE_BODY_BYTES_MAX: usize = 8 * MIB;
+/// `services.*.limits.call_depth_max`: the shop needs 2; a loop needs a bound.
+pub const CALL_DEPTH_MAX: u8 = 4;
+/// `services.*.limits.instance_requests_max`: an instance retires after so many,
+/// so that a slow leak in a guest never matters.
+pub const INSTANCE_REQUESTS_MAX: u64 = 100_000;
+/// `services.*.limits.instance_memory_mark_mib`: an instance whose memory has
+/// grown beyond this retires after its request, so that one large request does
+/// not stay resident.
+pub const INSTANCE_MEMORY_MARK_MIB: u32 = 16;
+/// `Retry-After` of an answer 503 when a service is saturated: its queue is its
+/// 256 requests, gone in well under a second.
+pub const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+// ---- Guests -----------------------------------------------------------------
+
+/// Instances of all services together, warm and busy.
+pub const INSTANCES_MAX: u32 = 2_000;
+/// How often the engine's epoch advances: the grain of a deadline for a guest that
+/// computes, and how long it may keep a worker thread from other work.
+pub const EPOCH_TICK: Duration = Duration::from_millis(5);
+/// An instance that has been idle for so long is dropped.
+pub const INSTANCE_IDLE_MAX: Duration = Duration::from_secs(30);
+/// Log lines of one request, printed ones included.
+pub const LOG_LINES_MAX: usize = 1_000;
+/// Bytes of those lines.
+pub const LOG_BYTES_MAX: usize = 256 * KIB;
+/// Log lines of the whole host that may wait to be written: a second's worth at full
+/// load, about 16 MiB.
+pub const LOG_LINES_WAITING_MAX: usize = 65_536;
+/// One printed line; a longer one is cut into several.
+pub const LOG_LINE_BYTES_MAX: usize = 8 * KIB;
+/// Wasm stack: deep recursion ends here, well before the host's own stack.
+pub const WASM_STACK_BYTES: usize = 512 * KIB;
+/// The fiber's stack: the guest's, and as much again for host functions.
+pub const FIBER_STACK_BYTES: usize = 2 * MIB;
+/// Table elements of one guest: function pointers; a large service has 10,000.
+pub const TABLE_ELEMENTS_MAX: usize = 100_000;
+/// Resources (transactions, fills, WASI streams) that one guest may hold.
+pub const GUEST_RESOURCES_MAX: usize = 1_000;
+/// Bytes that a guest may hand over in one host call, or as its response: the largest
+/// value there is (8 MiB), with room for what surrounds it.
+pub const HOSTCALL_BYTES_MAX: usize = 16 * MIB;
+/// A component's file.
+pub const COMPONENT_BYTES_MAX: usize = 64 * MIB;
+/// Components being sent to the operator's API at once, in bytes: two of the largest.
+pub const UPLOADS_BYTES_MAX: usize = 2 * COMPONENT_BYTES_MAX;
+/// How long the old version may finish its requests after a swap.
+pub const VERSION_DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a new version may take to answer `/health` before it is refused.
+pub const HEALTH_CHECK_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long each service may take to answer when all are asked for their health: less
+/// than the probes of load balancers wait.
+pub const HEALTH_ALL_TIMEOUT: Duration = Duration::from_secs(2);
+/// What is read of a service's own account of its health.
+pub const HEALTH_BYTES_MAX: usize = 16 * KIB;
+/// Versions of a service whose compiled code is kept for a rollback.
+pub const VERSIONS_KEPT: usize = 5;
+/// Entries kept in a service's history.
+pub const HISTORY_MAX: usize = 1_000;
+
+// ---- Postgres ---------------------------------------------------------------
+
+/// `grants.postgres.pool_max`: three services with eight each stay well below the
+/// 100 connections of a Postgres as it comes.
+pub const POSTGRES_POOL_MAX: usize = 8;
+/// Time to open a connection.
+pub const POSTGRES_CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// Time to wait for a free connection of the pool.
+pub const POSTGRES_POOL_WAIT: Duration = Duration::from_secs(2);
+/// `grants.postgres.statement_timeout_ms`: the server ends a statement itself, a
+/// little before the request's own deadline would.
+pub const POSTGRES_STATEMENT_TIMEOUT: Duration = Duration::from_millis(4_500);
+/// After a connection could not be opened, requests fail at once for so long.
+pub const POSTGRES_BREAKER_OPEN: Duration = Duration::from_millis(500);
+/// How much longer than the server's statement timeout the host waits: the server's
+/// own answer leaves the connection usable.
+pub const POSTGRES_STATEMENT_GRACE: Duration = Duration::from_millis(500);
+/// Time to wait for a lock that another transaction holds: less than the statement
+/// timeout, so that the error says what it was.
+pub const POSTGRES_LOCK_TIMEOUT: Duration = Duration::from_secs(3);
+/// A transaction whose host has gone silent is ended by the server after this.
+pub const POSTGRES_IDLE_IN_TRANSACTION_TIMEOUT: Duration = Duration::from_secs(60);
+/// A connection idle for longer is asked for a sign of life before it is lent:
+/// firewalls forget idle connections after minutes.
+pub const POSTGRES_IDLE_CHECK: Duration = Duration::from_secs(30);
+/// Time for that sign of life.
+pub const POSTGRES_RECYCLE_TIMEOUT: Duration = Duration::from_millis(500);
+/// Time to deliver a cancel request for an abandoned statement.
+pub const POSTGRES_CANCEL_TIMEOUT: Duration = Duration::from_secs(1);
+/// Time to wait for another host that is migrating the same database.
+pub const POSTGRES_MIGRATION_LOCK_WAIT: Duration = Duration::from_secs(60);
+/// Time for all migrations; one that builds an index on a large table takes minutes.
+pub const POSTGRES_MIGRATION_TIMEOUT: Duration = Duration::from_secs(600);
+/// Rows of one answer.
+pub const POSTGRES_ROWS_MAX: usize = 10_000;
+/// Bytes of one answer's values.
+pub const POSTGRES_RESULT_BYTES_MAX: usize = 8 * MIB;
+/// Bytes of one message of the server: a row that fills the answer, and four bytes for
+/// each of its columns, of which there are at most 1,664.
+pub const POSTGRES_MESSAGE_BYTES_MAX: usize = POSTGRES_RESULT_BYTES_MAX + 64 * KIB;
+/// Idle TCP connections are kept alive, and found dead, after this.
+pub const POSTGRES_KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
+/// Bytes of one statement's text.
+pub const POSTGRES_SQL_BYTES_MAX: usize = 64 * KIB;
+/// Statements of one batch.
+pub const POSTGRES_BATCH_MAX: usize = 64;
+/// Prepared statements kept for each connection; a guest that builds its SQL from
+/// strings must not fill the server's memory.
+pub const POSTGRES_STATEMENTS_KEPT: usize = 256;
+/// Transactions open at once in one request.
+pub const POSTGRES_TRANSACTIONS_MAX: usize = 4;
+
+// ---- Redis and the cache ----------------------------------------------------
+
+/// Time for one command.
+pub const REDIS_COMMAND_TIMEOUT: Duration = Duration::from_millis(500);
+/// Time to open a connection.
+pub const REDIS_CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// The longest pause between two attempts to reconnect.
+pub const REDIS_RECONNECT_PAUSE_MAX: Duration = Duration::from_secs(1);
+/// A key, in bytes.
+pub const REDIS_KEY_BYTES_MAX: usize = 512;
+/// A value, in bytes.
+pub const REDIS_VALUE_BYTES_MAX: usize = 8 * MIB;
+/// Keys of one `mget`, `del` or `invalidate`.
+pub const REDIS_KEYS_MAX: usize = 1_000;
+/// Commands that wait to be written to the connection; beyond it the next one waits,
+/// within its own timeout.
+pub const REDIS_QUEUE_MAX: usize = 1_000;
+/// How often an idle connection is asked for a sign of life.
+pub const REDIS_PROBE_PERIOD: Duration = Duration::from_secs(2);
+/// Bytes of one `mget`'s values or one script's reply together.
+pub const REDIS_REPLY_BYTES_MAX: usize = 16 * MIB;
+/// The longest time to live: a hundred years, where Redis itself would overflow.
+pub const REDIS_TTL_MAX: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+/// A script's text.
+pub const REDIS_SCRIPT_BYTES_MAX: usize = 64 * KIB;
+/// A fill's token in Redis: twice what a request may last by default, so that a slow fill
+/// is not refused for its slowness; no longer, because a miss that finds nothing leaves
+/// its token behind, and made-up keys must not fill Redis.
+pub const CACHE_LEASE_TTL: Duration = Duration::from_secs(10);
+/// Keys waiting to be invalidated while Redis is down; beyond this the service's
+/// whole key space is invalidated on reconnect.
+pub const CACHE_PENDING_MAX: usize = 10_000;
+/// Keys that one round trip of a purge looks at; Redis serves others in between.
+pub const CACHE_PURGE_BATCH: usize = 500;
+/// The longest pause between two attempts to replay invalidations.
+pub const CACHE_REPLAY_PAUSE_MAX: Duration = Duration::from_millis(500);
+
+// ---- The manifest -----------------------------------------------------------
+
+/// A manifest's file: thousands of services fit in; a wrong file given by mistake
+/// is refused before it is read.
+pub const MANIFEST_BYTES_MAX: u64 = 1024 * 1024;
+/// `server.health_path`.
+pub const HEALTH_PATH: &str = "/api/health";
+/// Any port; 0 takes a free one.
+pub const PORTS: RangeInclusive<u64> = 0..=65_535;
+/// Any `*_timeout_ms`: 0 would end everything, and beyond an hour it is none.
+pub const TIMEOUTS_MS: RangeInclusive<u64> = 1..=3_600_000;
+/// `server.limits.connections_max`: a million sockets are what one address can have.
+pub const CONNECTIONS: RangeInclusive<u64> = 1..=1_000_000;
+/// `server.limits.header_bytes_max`: hyper's read buffer is at least 8 KiB.
+pub const HEADER_BYTES: RangeInclusive<u64> = 8 * 1024..=1024 * 1024;
+/// `server.limits.header_fields_max`.
+pub const HEADER_FIELDS: RangeInclusive<u64> = 1..=1_000;
+/// `server.limits.request_line_bytes_max`: less than 64 has no room for a path.
+pub const REQUEST_LINE_BYTES: RangeInclusive<u64> = 64..=64 * 1024;
+/// `services.*.limits.memory_mib`, up to the allocator's slots.
+pub const MEMORIES_MIB: RangeInclusive<u64> = 1..=MEMORY_MIB_CEILING as u64;
+/// `services.*.limits.concurrency_max`: no more than there are instances.
+pub const CONCURRENCY: RangeInclusive<u64> = 1..=INSTANCES_MAX as u64;
+/// `services.*.limits.*_body_bytes_max`: bodies are whole in memory.
+pub const BODY_BYTES: RangeInclusive<u64> = 0..=64 * 1024 * 1024;
+/// `services.*.limits.call_depth_max`: each level holds an instance.
+pub const CALL_DEPTHS: RangeInclusive<u64> = 0..=16;
+/// `services.*.limits.instance_requests_max`: as many as JSON can count exactly.
+pub const INSTANCE_REQUESTS: RangeInclusive<u64> = 1..=1 << 53;
+/// `grants.postgres.pool_max`: a Postgres as it comes takes 100 connections in all.
+pub const POOL_CONNECTIONS: RangeInclusive<u64> = 1..=100;
+
+// ---- The local form's own Postgres and Redis --------------------------------
+
+/// For the state folder's lock: a process that has been forked and not yet replaced
+/// by its program still holds what its parent held.
+pub const LOCAL_LOCK_WAIT: Duration = Duration::from_millis(500);
+/// Making a cluster: 2 s on a laptop, more on a slow disk.
+pub const LOCAL_INITDB_WAIT: Duration = Duration::from_secs(60);
+/// Until Postgres answers: after a kill it first replays its log.
+pub const LOCAL_POSTGRES_READY_WAIT: Duration = Duration::from_secs(60);
+/// Until Redis has loaded its data and answers.
+pub const LOCAL_REDIS_READY_WAIT: Duration = Duration::from_secs(30);
+/// For an orderly stop of either.
+pub const LOCAL_STOP_WAIT: Duration = Duration::from_secs(10);
+/// For a stop that is not orderly any more.
+pub const LOCAL_KILL_WAIT: Duration = Duration::from_secs(5);
+/// How much of a backend's log an error shows.
+pub const LOCAL_LOG_TAIL_BYTES: usize = 2 * KIB;
+
+// ---- The command line -------------------------------------------------------
+
+/// For a connection to the operator's API, which is on this machine.
+pub const ADMIN_CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// For the operator's API to say how things are.
+pub const ADMIN_READ_TIMEOUT: Duration = Duration::from_secs(10);
+/// For a deploy: the compilation of the largest component, and its health check.
+pub const ADMIN_DEPLOY_TIMEOUT: Duration = Duration::from_secs(300);
+/// An answer of the operator's API: a full history is 300 KiB.
+pub const ADMIN_ANSWER_BYTES_MAX: usize = 16 * MIB;
