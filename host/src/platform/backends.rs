@@ -1,0 +1,137 @@
+//! What services are lent: a pool on each one's own role, and the Redis that they
+//! share.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::Context as _;
+
+use crate::capability::Capabilities;
+use crate::capability::cache::{CacheAside, CacheCounters, RedisStore};
+use crate::capability::grants::KeyPatterns;
+use crate::capability::postgres::{PostgresPool, prepare_database, role_password};
+use crate::capability::redis::{GrantedRedis, RedisConnection};
+use crate::gateway::ServiceCalls;
+use crate::manifest::{self, Manifest, PostgresGrant};
+use crate::router::CurrentRouter;
+use crate::telemetry::ServiceStats;
+
+/// The backends that all services share.
+pub struct Backends {
+    /// The owner's connection string; services never see it.
+    postgres_url: Option<String>,
+    /// What the roles' passwords are derived from.
+    secret: Vec<u8>,
+    redis: Option<Arc<RedisConnection>>,
+    cache: Option<CacheAside>,
+    /// A service keeps its pool for as long as its grant stays the same.
+    pools: Mutex<BTreeMap<String, (PostgresGrant, Arc<PostgresPool>)>>,
+}
+
+impl Backends {
+    /// The backends at these addresses. Redis may be down; it is connected to in the
+    /// background.
+    ///
+    /// # Errors
+    /// An address is none.
+    pub fn new(
+        postgres_url: Option<String>,
+        redis_url: Option<&str>,
+        secret: Vec<u8>,
+    ) -> anyhow::Result<Self> {
+        let redis = redis_url.map(|url| RedisConnection::open(url).map(Arc::new)).transpose()?;
+        let cache = redis.as_ref().map(|redis| CacheAside::new(Arc::new(RedisStore::new(redis.clone()))));
+        Ok(Self { postgres_url, secret, redis, cache, pools: Mutex::default() })
+    }
+
+    /// The Redis, if there is one.
+    pub fn redis(&self) -> Option<&Arc<RedisConnection>> {
+        self.redis.as_ref()
+    }
+
+    /// Makes the database ready: migrations, the services' roles, sample data where
+    /// `sample` says so. Returns the migrations that were applied.
+    ///
+    /// # Errors
+    /// The database cannot be reached, or a file was refused.
+    pub async fn prepare_database(&self, manifest: &Manifest, sample: bool) -> anyhow::Result<Vec<String>> {
+        let Some(url) = &self.postgres_url else { return Ok(Vec::new()) };
+        let settings = &manifest.postgres;
+        let sample = settings.sample_data.as_deref().filter(|_| sample);
+        let roles = self.roles(manifest);
+        let prepared = prepare_database(url, settings.migrations.as_deref(), &roles, sample).await?;
+        Ok(prepared.migrations)
+    }
+
+    /// Makes the roles of a changed manifest ready, if it has new ones.
+    pub(super) async fn prepare_roles(&self, manifest: &Manifest) -> anyhow::Result<()> {
+        let known: Vec<String> = self.lock_pools().values().map(|(grant, _)| grant.role.clone()).collect();
+        let roles: Vec<_> =
+            self.roles(manifest).into_iter().filter(|(role, _)| !known.contains(role)).collect();
+        if let (Some(url), false) = (&self.postgres_url, roles.is_empty()) {
+            prepare_database(url, None, &roles, None).await?;
+        }
+        Ok(())
+    }
+
+    /// What the manifest grants a service, ready for use.
+    pub(super) fn capabilities(
+        &self,
+        service: &manifest::Service,
+        stats: &Arc<ServiceStats>,
+        counters: &Arc<CacheCounters>,
+        router: &Arc<CurrentRouter>,
+    ) -> anyhow::Result<Capabilities> {
+        let grants = &service.grants;
+        let named = || format!("service {}", service.name);
+        let mut capabilities = Capabilities {
+            stats: Some(stats.clone()),
+            settings: Arc::new(service.settings.clone()),
+            ..Capabilities::default()
+        };
+        if let Some(grant) = &grants.postgres {
+            capabilities.postgres = Some(self.pool(&service.name, grant).with_context(named)?);
+        }
+        let no_redis = "grants Redis keys, but redis.url is empty";
+        if let Some(grant) = &grants.redis {
+            let backend = self.redis.clone().context(no_redis).with_context(named)?;
+            let keys = Arc::new(KeyPatterns::new(grant));
+            capabilities.redis = Some(GrantedRedis { backend, keys });
+        }
+        if let Some(grant) = &grants.cache {
+            let cache = self.cache.as_ref().context(no_redis).with_context(named)?;
+            capabilities.cache = Some(cache.grant(grant, counters.clone()));
+        }
+        if !grants.services.is_empty() {
+            capabilities.services =
+                Some(Arc::new(ServiceCalls::new(router, grants.services.iter().cloned())));
+        }
+        Ok(capabilities)
+    }
+
+    /// Closes the pools of services that are gone.
+    pub(super) fn forget(&self, services: &[String]) {
+        self.lock_pools().retain(|name, _| !services.contains(name));
+    }
+
+    fn pool(&self, service: &str, grant: &PostgresGrant) -> anyhow::Result<Arc<PostgresPool>> {
+        let url = self.postgres_url.as_deref().context("grants Postgres, but postgres.url is empty")?;
+        let mut pools = self.lock_pools();
+        if let Some((_, pool)) = pools.get(service).filter(|(known, _)| known == grant) {
+            return Ok(pool.clone());
+        }
+        let password = role_password(&self.secret, &grant.role);
+        let pool = Arc::new(PostgresPool::new(service, url, &password, grant)?);
+        pools.insert(service.to_owned(), (grant.clone(), pool.clone()));
+        Ok(pool)
+    }
+
+    fn roles(&self, manifest: &Manifest) -> Vec<(String, String)> {
+        let grants = manifest.services.values().filter_map(|service| service.grants.postgres.as_ref());
+        grants.map(|grant| (grant.role.clone(), role_password(&self.secret, &grant.role))).collect()
+    }
+
+    fn lock_pools(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, (PostgresGrant, Arc<PostgresPool>)>> {
+        self.pools.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

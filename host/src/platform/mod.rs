@@ -1,0 +1,167 @@
+//! Everything that serves, made from a manifest: the engine, the backends, the
+//! services and the routes to them; and what changes them while they serve.
+
+mod apply;
+mod backends;
+mod operator;
+
+use std::collections::{BTreeMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use arc_swap::ArcSwap;
+use jiff::Timestamp;
+use tokio::sync::Mutex;
+
+pub use apply::Applied;
+pub use backends::Backends;
+
+use crate::capability::redis::RedisConnection;
+use crate::local::Progress;
+use crate::manifest::{self, Manifest};
+use crate::router::{CurrentRouter, Handler, Router, Settings};
+use crate::runtime::component::ComponentStore;
+use crate::runtime::{Engine, Service, Start, Terms};
+use crate::telemetry::ServiceStats;
+
+/// How often idle instances are looked for.
+const IDLE_SWEEP: Duration = Duration::from_secs(5);
+
+/// The running services. Shared by the gateway, the operator's API and the watch.
+pub struct Platform {
+    /// Ticks as long as it is here.
+    _engine: Engine,
+    store: Arc<ComponentStore>,
+    state_dir: PathBuf,
+    backends: Backends,
+    router: Arc<CurrentRouter>,
+    services: ArcSwap<BTreeMap<String, Arc<Service>>>,
+    /// The manifest in force.
+    manifest: ArcSwap<Manifest>,
+    /// Held while a manifest is being put in force.
+    applying: Mutex<()>,
+    started_at: Timestamp,
+    draining: AtomicBool,
+}
+
+impl Platform {
+    /// Starts every service of the manifest. `progress` is told each step.
+    ///
+    /// # Errors
+    /// A backend's address is none, or a component is refused; nothing serves then.
+    pub async fn start(
+        manifest: Manifest,
+        state_dir: &Path,
+        backends: Backends,
+        progress: &Progress<'_>,
+    ) -> anyhow::Result<Arc<Self>> {
+        let started_at = Timestamp::now();
+        let engine = Engine::new().context("cannot start the engine")?;
+        let store = Arc::new(ComponentStore::new(engine.wasmtime(), state_dir)?);
+        let router = Arc::new(CurrentRouter::default());
+        let platform = Self {
+            _engine: engine,
+            store,
+            state_dir: state_dir.to_owned(),
+            backends,
+            router,
+            services: ArcSwap::default(),
+            manifest: ArcSwap::from_pointee(manifest.clone()),
+            applying: Mutex::default(),
+            started_at,
+            draining: AtomicBool::new(false),
+        };
+        progress(&format!("loading {} components", manifest.services.len()));
+        let starts = manifest.services.values().map(|service| platform.start_service(service));
+        let services = futures_util::future::try_join_all(starts).await?;
+        platform.put_in_place(&manifest, services)?;
+        let kept: HashSet<_> = platform.services.load().values().flat_map(|service| service.kept()).collect();
+        platform.store.prune(&kept);
+        Ok(Arc::new(platform))
+    }
+
+    /// The Redis that the services share, if there is one.
+    pub fn redis(&self) -> Option<&Arc<RedisConnection>> {
+        self.backends.redis()
+    }
+
+    /// From now on the host says that it should not be sent requests.
+    pub fn begin_drain(&self) {
+        self.draining.store(true, Relaxed);
+    }
+
+    /// The routes in use.
+    pub fn router(&self) -> &Arc<CurrentRouter> {
+        &self.router
+    }
+
+    /// The services by name.
+    pub fn services(&self) -> Arc<BTreeMap<String, Arc<Service>>> {
+        self.services.load_full()
+    }
+
+    /// Drops instances that nobody needs, again and again. Ends when the platform does.
+    pub fn sweep_idle(self: &Arc<Self>) -> impl Future<Output = ()> + Send + 'static {
+        let platform = Arc::downgrade(self);
+        async move {
+            let mut tick = tokio::time::interval(IDLE_SWEEP);
+            loop {
+                tick.tick().await;
+                let Some(platform) = platform.upgrade() else { return };
+                platform.services.load().values().for_each(|service| service.drop_idle_instances());
+            }
+        }
+    }
+
+    async fn start_service(&self, service: &manifest::Service) -> anyhow::Result<Arc<Service>> {
+        let (stats, terms) = self.terms(service, None)?;
+        let start = Start {
+            name: &service.name,
+            component: &service.component,
+            terms,
+            stats,
+            store: &self.store,
+            state_dir: &self.state_dir,
+        };
+        let started = Service::start(start).await;
+        started.with_context(|| format!("service {} ({})", service.name, service.component.display()))
+    }
+
+    /// What a service's versions get by its manifest entry. `stats` are those it has
+    /// already, if it is running.
+    fn terms(
+        &self,
+        service: &manifest::Service,
+        stats: Option<&Arc<ServiceStats>>,
+    ) -> anyhow::Result<(Arc<ServiceStats>, Terms)> {
+        let stats = stats
+            .cloned()
+            .unwrap_or_else(|| Arc::new(ServiceStats::new(service.name.as_str().into(), Arc::default())));
+        let capabilities =
+            self.backends.capabilities(service, &stats, stats.cache_counters(), &self.router)?;
+        let terms = Terms {
+            grants: service.grants.clone(),
+            capabilities: Arc::new(capabilities),
+            limits: Arc::new(service.limits.clone()),
+            isolation: service.isolation,
+        };
+        Ok((stats, terms))
+    }
+
+    /// Makes the routes of `manifest` lead to `services`.
+    fn put_in_place(&self, manifest: &Manifest, services: Vec<Arc<Service>>) -> anyhow::Result<()> {
+        let services: BTreeMap<_, _> =
+            services.into_iter().map(|service| (service.name().to_string(), service)).collect();
+        let ends = manifest.services.values().filter_map(|entry| {
+            let service = services.get(&entry.name)?.clone();
+            Some((entry, service as Arc<dyn Handler>))
+        });
+        let router = Router::new(Settings::from(&manifest.server), ends)?;
+        self.services.store(Arc::new(services));
+        self.router.store(Arc::new(router));
+        Ok(())
+    }
+}

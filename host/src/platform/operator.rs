@@ -1,0 +1,98 @@
+//! The operator's API, answered by the running services.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use super::Platform;
+use crate::admin::api::{
+    DeployFailure, DeployReport, FailureKind, History, HostInfo, HostStatus, Instances, ServiceState,
+    ServiceStatus, UnknownService, Way,
+};
+use crate::admin::{Operator, Readiness};
+use crate::manifest::{self, Isolation, Manifest};
+use crate::runtime::Service;
+
+#[async_trait]
+impl Operator for Platform {
+    fn readiness(&self) -> Readiness {
+        match (self.draining.load(Relaxed), self.services().is_empty()) {
+            (true, _) => Readiness::Draining,
+            (false, true) => Readiness::Starting,
+            (false, false) => Readiness::Serving,
+        }
+    }
+
+    async fn status(&self) -> HostStatus {
+        let manifest = self.manifest.load();
+        let services = self.services();
+        HostStatus {
+            host: HostInfo {
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                started_at: self.started_at,
+                pid: std::process::id(),
+            },
+            services: services.values().map(|service| status(service, &manifest)).collect(),
+        }
+    }
+
+    async fn history(&self, service: &str) -> Result<History, UnknownService> {
+        let found = self.find(service).map_err(|nearest| UnknownService { nearest })?;
+        Ok(History { service: service.to_owned(), versions: found.history() })
+    }
+
+    async fn deploy(&self, service: &str, component: Bytes) -> Result<DeployReport, DeployFailure> {
+        self.operand(service)?.deploy(component, Way::Deploy).await
+    }
+
+    async fn rollback(&self, service: &str) -> Result<DeployReport, DeployFailure> {
+        self.operand(service)?.rollback().await
+    }
+}
+
+impl Platform {
+    fn find(&self, name: &str) -> Result<Arc<Service>, Option<String>> {
+        let services = self.services();
+        let found = services.get(name).cloned();
+        found.ok_or_else(|| manifest::nearest(name, services.keys().map(String::as_str)).map(str::to_owned))
+    }
+
+    fn operand(&self, name: &str) -> Result<Arc<Service>, DeployFailure> {
+        self.find(name).map_err(|nearest| DeployFailure {
+            step: "choose".to_owned(),
+            reason: format!("there is no service {name:?}"),
+            kind: FailureKind::UnknownService { nearest },
+        })
+    }
+}
+
+fn status(service: &Service, manifest: &Manifest) -> ServiceStatus {
+    let entry = manifest.services.get(&**service.name());
+    let routes = entry.map(|entry| entry.routes.iter().map(route).collect()).unwrap_or_default();
+    let counts = service.instances();
+    ServiceStatus {
+        name: service.name().to_string(),
+        version: Some(service.version().to_string()),
+        state: if service.is_deploying() { ServiceState::Deploying } else { ServiceState::Serving },
+        since: Some(service.active_since()),
+        isolation: match service.isolation() {
+            Isolation::Instance => "instance".to_owned(),
+            Isolation::Request => "request".to_owned(),
+        },
+        routes,
+        direct_port: entry.and_then(|entry| entry.direct.as_ref()).map(|direct| direct.port),
+        instances: Instances {
+            warm: counts.warm.load(Relaxed),
+            busy: counts.busy.load(Relaxed),
+            retired: counts.retired.load(Relaxed),
+        },
+        in_flight: service.stats().in_flight(),
+        requests: service.stats().requests(),
+    }
+}
+
+fn route(route: &manifest::Route) -> String {
+    format!("{} {}", route.methods.join(","), route.path)
+}

@@ -1,0 +1,24 @@
+//! Guests: the engine, a service and its versions, instances, deadlines, deploys.
+
+mod answer;
+pub mod component;
+mod context;
+pub mod deploy;
+mod engine;
+mod failure;
+mod history;
+mod instance;
+mod memory;
+mod message;
+mod refusal;
+mod service;
+mod version;
+
+pub use context::{Context, RequestScope};
+pub use engine::Engine;
+pub use failure::Failure;
+pub use instance::InstanceCounts;
+pub use message::{Identity, Request, RequestId, Response};
+pub use refusal::Refusal;
+pub use service::{Answer, Prepared, Service, Start};
+pub use version::{Terms, Version};

@@ -1,0 +1,277 @@
+//! A version: one component linked with one set of grants and limits. Immutable; a
+//! deploy, a rollback or a changed manifest makes a new one.
+
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio_util::sync::CancellationToken;
+use wasmtime::Trap;
+use wasmtime::component::{HasSelf, Linker};
+
+use super::answer;
+use super::component::{Compiled, Digest, check_contract, opaque};
+use super::context::{Context, RequestScope};
+use super::failure::Failure;
+use super::instance::{Instance, Linked, SharedCounts};
+use super::message::{Request, Response};
+use super::refusal::Refusal;
+use crate::bindings::ServicePre;
+use crate::bindings::wasmyard::platform;
+use crate::capability::Capabilities;
+use crate::limits::INSTANCE_IDLE_MAX;
+use crate::manifest::{Grants, Isolation, ServiceLimits};
+
+/// What a service's manifest entry says of its versions, with the capabilities made
+/// ready.
+#[derive(Clone)]
+pub struct Terms {
+    /// What may be imported.
+    pub grants: Grants,
+    /// The same, ready for use.
+    pub capabilities: Arc<Capabilities>,
+    /// The bounds.
+    pub limits: Arc<ServiceLimits>,
+    /// Whether instances are reused.
+    pub isolation: Isolation,
+}
+
+/// A version, with its warm instances.
+pub struct Version {
+    linked: Linked,
+    digest: Digest,
+    isolation: Isolation,
+    /// Last in, first out: the instance used last has its memory in the CPU's cache, and
+    /// the others become idle and are dropped.
+    idle: Mutex<Vec<(Instance, Instant)>>,
+    counts: SharedCounts,
+    /// Cancelled at the drain deadline: ends the requests that are still in it.
+    expired: CancellationToken,
+    /// Cancelled when the last request has let go of the version.
+    gone: CancellationToken,
+}
+
+impl Version {
+    /// Links a component for a service, after checking it against the grants.
+    ///
+    /// # Errors
+    /// [`Refusal`], naming the import, or what is missing.
+    pub fn link(
+        service: &Arc<str>,
+        compiled: &Compiled,
+        terms: &Terms,
+        counts: SharedCounts,
+    ) -> Result<Self, Refusal> {
+        check_contract(compiled, service, &terms.grants)?;
+        let mut linker = Linker::new(compiled.component.engine());
+        add_grants(&mut linker, &terms.grants).map_err(|error| Refusal::Host(opaque(error)))?;
+        let invalid = |error: wasmtime::Error| Refusal::Invalid(format!("{error:#}"));
+        let pre = linker.instantiate_pre(&compiled.component).map_err(invalid)?;
+        Ok(Self {
+            linked: Linked {
+                service: service.clone(),
+                label: compiled.digest.label(),
+                component: compiled.component.clone(),
+                pre: ServicePre::new(pre).map_err(invalid)?,
+                capabilities: terms.capabilities.clone(),
+                limits: terms.limits.clone(),
+            },
+            digest: compiled.digest.clone(),
+            isolation: terms.isolation,
+            idle: Mutex::default(),
+            counts,
+            expired: CancellationToken::new(),
+            gone: CancellationToken::new(),
+        })
+    }
+
+    /// The label: the first 12 hex digits of the digest.
+    pub fn label(&self) -> &Arc<str> {
+        &self.linked.label
+    }
+
+    /// The component's digest.
+    pub fn digest(&self) -> &Digest {
+        &self.digest
+    }
+
+    /// The bounds that this version was made with.
+    pub fn limits(&self) -> &Arc<ServiceLimits> {
+        &self.linked.limits
+    }
+
+    /// The code, for another version of it under other terms.
+    pub fn compiled(&self) -> Compiled {
+        Compiled { digest: self.digest.clone(), component: self.linked.component.clone() }
+    }
+
+    /// Whether instances are reused.
+    pub fn isolation(&self) -> Isolation {
+        self.isolation
+    }
+
+    /// Answers a request in a warm instance, or a fresh one when none is free.
+    ///
+    /// Whatever ends the wait early (the deadline, the drain deadline, a client that
+    /// hangs up) drops the future, and with it the instance.
+    pub async fn answer(&self, request: Request) -> Result<Response, Failure> {
+        let deadline = request.deadline;
+        tokio::select! {
+            biased;
+            answered = tokio::time::timeout_at(deadline.into(), self.enter(request)) => {
+                answered.unwrap_or_else(|_| Err(Failure::timeout(self.limits())))
+            }
+            () = self.expired.cancelled() => Err(Failure::Retired),
+        }
+    }
+
+    async fn enter(&self, request: Request) -> Result<Response, Failure> {
+        let mut busy = self.take(&request).await?;
+        let response = busy.instance().call(request).await.map_err(|error| self.failure(&error))?;
+        busy.give_back();
+        answer::check(response, self.limits())
+    }
+
+    async fn take(&self, request: &Request) -> Result<Busy<'_>, Failure> {
+        let warm = self.idle().pop();
+        let instance = match warm {
+            Some((instance, _)) => {
+                self.counts.warm.fetch_sub(1, Relaxed);
+                instance
+            }
+            None => Instance::new(&self.linked, RequestScope::of(request))
+                .await
+                .map_err(|error| self.instantiation_failure(&error))?,
+        };
+        self.counts.busy.fetch_add(1, Relaxed);
+        Ok(Busy { version: self, instance: Some(instance) })
+    }
+
+    /// Drops instances that nobody has needed for a while.
+    pub fn drop_idle(&self) {
+        let Some(oldest) = Instant::now().checked_sub(INSTANCE_IDLE_MAX) else { return };
+        let stale: Vec<_> = {
+            let mut idle = self.idle();
+            let fresh = idle.iter().position(|(_, since)| *since >= oldest).unwrap_or(idle.len());
+            idle.drain(..fresh).collect()
+        };
+        self.counts.warm.fetch_sub(stale.len() as u64, Relaxed);
+        self.counts.retired.fetch_add(stale.len() as u64, Relaxed);
+    }
+
+    /// Waits until the version has been let go of, at most for `timeout`; then ends the
+    /// requests that are still in it. The future holds no reference to the version.
+    pub fn drained(&self, timeout: Duration) -> impl Future<Output = Drained> + Send + 'static {
+        let (gone, expired) = (self.gone.clone(), self.expired.clone());
+        async move {
+            if tokio::time::timeout(timeout, gone.cancelled()).await.is_ok() {
+                return Drained::Finished;
+            }
+            expired.cancel();
+            gone.cancelled().await;
+            Drained::CutOff
+        }
+    }
+
+    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<(Instance, Instant)>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn failure(&self, error: &wasmtime::Error) -> Failure {
+        match error.downcast_ref::<Trap>() {
+            Some(Trap::Interrupt) => Failure::timeout(self.limits()),
+            _ => Failure::Trap(format!("{error:#}")),
+        }
+    }
+
+    fn instantiation_failure(&self, error: &wasmtime::Error) -> Failure {
+        if error.is::<wasmtime::PoolConcurrencyLimitError>() {
+            return Failure::NoInstance(format!("{error:#}"));
+        }
+        self.failure(error)
+    }
+}
+
+impl Drop for Version {
+    fn drop(&mut self) {
+        let idle = self.idle().len() as u64;
+        self.counts.warm.fetch_sub(idle, Relaxed);
+        self.counts.retired.fetch_add(idle, Relaxed);
+        self.gone.cancel();
+    }
+}
+
+/// How a version's last requests ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Drained {
+    /// All of them were answered.
+    Finished,
+    /// Some were still in it at the drain deadline, and failed.
+    CutOff,
+}
+
+/// An instance at work. Dropped without [`Busy::give_back`], the instance goes with it.
+struct Busy<'a> {
+    version: &'a Version,
+    instance: Option<Instance>,
+}
+
+impl Busy<'_> {
+    fn instance(&mut self) -> &mut Instance {
+        self.instance.as_mut().expect("an instance is at work until it is given back")
+    }
+
+    fn give_back(mut self) {
+        let version = self.version;
+        let reusable = |instance: &Instance| {
+            version.isolation == Isolation::Instance && !instance.is_retired(version.limits())
+        };
+        if let Some(instance) = self.instance.take_if(|instance| reusable(instance)) {
+            // Counted before it can be taken: the count never falls below zero.
+            version.counts.warm.fetch_add(1, Relaxed);
+            version.idle().push((instance, Instant::now()));
+        }
+    }
+}
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        self.version.counts.busy.fetch_sub(1, Relaxed);
+        if self.instance.is_some() {
+            self.version.counts.retired.fetch_add(1, Relaxed);
+        }
+    }
+}
+
+/// Links WASI and the granted interfaces, and nothing else: what was not granted is not
+/// there to be called.
+fn add_grants(linker: &mut Linker<Context>, grants: &Grants) -> wasmtime::Result<()> {
+    type Host = HasSelf<Context>;
+    fn host(context: &mut Context) -> &mut Context {
+        context
+    }
+    wasmtime_wasi::p2::add_to_linker_async(linker)?;
+    platform::http_types::add_to_linker::<_, Host>(linker, host)?;
+    if grants.log {
+        platform::log::add_to_linker::<_, Host>(linker, host)?;
+    }
+    if grants.config {
+        platform::config::add_to_linker::<_, Host>(linker, host)?;
+    }
+    if grants.stats {
+        platform::stats::add_to_linker::<_, Host>(linker, host)?;
+    }
+    if grants.postgres.is_some() {
+        platform::postgres::add_to_linker::<_, Host>(linker, host)?;
+    }
+    if grants.redis.is_some() {
+        platform::redis::add_to_linker::<_, Host>(linker, host)?;
+    }
+    if grants.cache.is_some() {
+        platform::cache::add_to_linker::<_, Host>(linker, host)?;
+    }
+    if !grants.services.is_empty() {
+        platform::services::add_to_linker::<_, Host>(linker, host)?;
+    }
+    Ok(())
+}
