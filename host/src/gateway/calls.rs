@@ -1,0 +1,174 @@
+//! Calls between services: the same routes and bounds as from outside, without a
+//! socket.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Weak};
+use std::time::Instant;
+
+use async_trait::async_trait;
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+
+use super::report;
+use crate::bindings::wasmyard::platform::http_types;
+use crate::capability::services::{CallRequest, Caller, Error};
+use crate::limits;
+use crate::policy;
+use crate::problem::{Kind, Problem};
+use crate::router::{CurrentRouter, Found, Match};
+use crate::runtime::{Failure, Request, RequestScope, Response};
+use crate::server::BodyError;
+use crate::telemetry::Origin;
+
+/// The `services` capability of one service.
+///
+/// It holds the routes weakly: the routes hold the services, those their versions,
+/// and a version its capabilities, this one among them.
+pub struct ServiceCalls {
+    router: Weak<CurrentRouter>,
+    granted: BTreeSet<String>,
+}
+
+impl ServiceCalls {
+    /// Calls to the services named in `granted`, by the routes in use when the call is
+    /// made.
+    pub fn new(router: &Arc<CurrentRouter>, granted: impl IntoIterator<Item = String>) -> Self {
+        Self { router: Arc::downgrade(router), granted: granted.into_iter().collect() }
+    }
+}
+
+#[async_trait]
+impl Caller for ServiceCalls {
+    async fn call(
+        &self,
+        service: &str,
+        request: CallRequest,
+        scope: &RequestScope,
+    ) -> Result<http_types::Response, Error> {
+        let not_granted = || Error::NotGranted(service.to_owned());
+        if !self.granted.contains(service) {
+            return Err(not_granted());
+        }
+        // The host is going down when there is no router any more.
+        let router = self.router.upgrade().ok_or_else(not_granted)?.load_full();
+        let table = router.of(service).ok_or_else(not_granted)?;
+
+        let problem = |problem: Problem| Ok(for_guest(problem.response(&scope.id, &request.path)));
+        let (method, headers) = match head_of(&request) {
+            Ok(head) => head,
+            Err(reason) => return problem(Problem::new(Kind::Malformed, reason)),
+        };
+        match table.find(&method, &request.path) {
+            Match::Found(found) => ask(found, &method, headers, request, scope).await,
+            Match::Options(endpoint) => Ok(for_guest(super::options(endpoint.allow.clone()))),
+            Match::MethodNotAllowed(endpoint) => problem(Problem::method_not_allowed(&endpoint.allow)),
+            Match::BadParameter(_, reason) => problem(Problem::new(Kind::Malformed, super::sentence(reason))),
+            Match::NotFound => problem(Problem::not_found()),
+        }
+    }
+}
+
+async fn ask(
+    found: Found,
+    method: &Method,
+    headers: HeaderMap,
+    call: CallRequest,
+    scope: &RequestScope,
+) -> Result<http_types::Response, Error> {
+    let Found { endpoint, params, method: as_guest_sees_it } = found;
+    let handler = &endpoint.handler;
+    let bounds = handler.limits();
+    let arrived = Instant::now();
+    let flight = handler.stats().begin();
+    let answered = |response: Response| {
+        let took = arrived.elapsed();
+        endpoint.stats.record(Origin::Service, method, response.status, took);
+        flight.answered(response.status, took);
+        response
+    };
+
+    let depth = scope.depth.saturating_add(1);
+    if depth > bounds.call_depth_max {
+        let failure = Failure::TooDeep { limit: bounds.call_depth_max };
+        report::failure(&endpoint, &failure, &scope.id);
+        answered(Problem::from(&failure).response(&scope.id, &call.path));
+        return Err(Error::TooDeep);
+    }
+    if call.body.len() > bounds.request_body_bytes_max {
+        let error = BodyError::TooLarge { bytes_max: bounds.request_body_bytes_max };
+        return Ok(for_guest(answered(Problem::from(&error).response(&scope.id, &call.path))));
+    }
+
+    let request = Request {
+        method: as_guest_sees_it,
+        path: call.path.clone(),
+        query: call.query,
+        route: endpoint.route.clone(),
+        params,
+        headers,
+        body: call.body.into(),
+        identity: scope.identity.clone(),
+        id: scope.id.clone(),
+        depth,
+        deadline: scope.deadline.min(arrived + bounds.request_timeout),
+    };
+    match handler.handle(request).await {
+        Ok(mut answer) => {
+            policy::strip_response(&mut answer.response.headers);
+            report::answer(&endpoint, &answer.response, &scope.id);
+            Ok(for_guest(answered(answer.response)))
+        }
+        Err(failure) => {
+            report::failure(&endpoint, &failure, &scope.id);
+            answered(Problem::from(&failure).response(&scope.id, &call.path));
+            Err(error_of(&failure))
+        }
+    }
+}
+
+/// The method and the fields of a call, checked as a client's would have been.
+fn head_of(call: &CallRequest) -> Result<(Method, HeaderMap), String> {
+    let method = Method::from_bytes(call.method.as_bytes())
+        .map_err(|_| format!("{:?} is not a method.", call.method))?;
+    // From outside, hyper has seen to this.
+    let target = PathAndQuery::try_from(format!("{}?{}", call.path, call.query));
+    if !target.is_ok_and(|target| target.path() == call.path && target.query() == Some(&call.query)) {
+        return Err("The path or the query has a character that is not legal there.".to_owned());
+    }
+    if call.headers.len() > limits::HEADER_FIELDS_MAX {
+        return Err(format!("A request has at most {} header fields.", limits::HEADER_FIELDS_MAX));
+    }
+    let mut headers = HeaderMap::with_capacity(call.headers.len());
+    for (name, value) in &call.headers {
+        let illegal = || format!("The header field {name:?} is not legal.");
+        let field = HeaderName::from_bytes(name.as_bytes()).map_err(|_| illegal())?;
+        headers.append(field, HeaderValue::from_bytes(value).map_err(|_| illegal())?);
+    }
+    policy::strip_request(&mut headers);
+    Ok((method, headers))
+}
+
+fn for_guest(response: Response) -> http_types::Response {
+    let header = |(name, value): (&HeaderName, &HeaderValue)| (name.to_string(), value.as_bytes().to_vec());
+    http_types::Response {
+        status: response.status.as_u16(),
+        headers: response.headers.iter().map(header).collect(),
+        body: response.body.into(),
+    }
+}
+
+/// What the calling guest is told. It is not the operator either, so no more than a
+/// client would be.
+fn error_of(failure: &Failure) -> Error {
+    match failure {
+        Failure::Saturated { .. } => {
+            Error::Saturated(u64::try_from(limits::RETRY_AFTER.as_millis()).unwrap_or(u64::MAX))
+        }
+        Failure::TooDeep { .. } => Error::TooDeep,
+        Failure::Timeout { .. } => Error::Timeout,
+        Failure::Trap(_) => Error::Failed("it failed while it worked on the request".to_owned()),
+        Failure::InvalidResponse(_) => Error::Failed("its answer was not a valid response".to_owned()),
+        Failure::Retired => Error::Failed("it was replaced before it answered".to_owned()),
+        Failure::NoInstance(_) => Error::Failed("it has no room at this moment".to_owned()),
+    }
+}

@@ -1,0 +1,281 @@
+//! From a request off the wire to a service, and the answer back.
+//!
+//! ```text
+//! id → route → room for the body → body → service → fields → conditional → log
+//! ```
+//!
+//! Every request that reaches this point gets a new id, one answer, one count and one
+//! line in the log; a failure becomes a problem here and nowhere else. The permit
+//! that a service gives with its answer travels inside the answer's body, so it is
+//! held until the last byte is out.
+
+mod calls;
+mod doors;
+mod health;
+mod report;
+#[cfg(test)]
+pub(crate) mod script;
+#[cfg(test)]
+mod tests;
+mod unread;
+
+pub use calls::ServiceCalls;
+pub use doors::Doors;
+pub(crate) use unread::{BodyRoom, Unread};
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use http::header::{ALLOW, IF_NONE_MATCH, SERVER};
+use http::request::Parts;
+use http::{HeaderValue, Method, StatusCode};
+use hyper::body::Incoming;
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::limits;
+use crate::policy::{self, REQUEST_ID, VERSION};
+use crate::problem::{Kind, Problem};
+use crate::router::{CurrentRouter, Endpoint, Found, Match, Router};
+use crate::runtime::{Identity, Request, RequestId, Response};
+use crate::server::{Body, Exchange, ListenerKind, Peer, Refusal};
+use crate::telemetry::{InFlight, Origin, RouteStats};
+
+/// Answers the requests of the public listener and of the services' own ports.
+pub struct Gateway {
+    router: Arc<CurrentRouter>,
+    unrouted: Arc<RouteStats>,
+    body_room: BodyRoom,
+}
+
+/// A request's answer on its way out, with what it will be counted and logged under.
+struct Reply {
+    response: Response,
+    endpoint: Option<Arc<Endpoint>>,
+    version: Option<Arc<str>>,
+    permit: Option<OwnedSemaphorePermit>,
+    flight: Option<InFlight>,
+}
+
+impl Gateway {
+    /// A gateway over the routes in use.
+    pub fn new(router: Arc<CurrentRouter>) -> Self {
+        Self { router, unrouted: Arc::default(), body_room: BodyRoom::new(limits::REQUEST_BODIES_BYTES_MAX) }
+    }
+
+    /// What is counted for paths that no route has.
+    pub fn unrouted(&self) -> &Arc<RouteStats> {
+        &self.unrouted
+    }
+
+    async fn exchange(&self, mut head: Parts, body: impl Unread, peer: &Peer) -> http::Response<Body> {
+        let arrived = Instant::now();
+        let id = RequestId::new();
+        let claimed_id = report::claimed_id(&head.headers);
+        policy::strip_request(&mut head.headers);
+        let visit = report::Visit {
+            arrived,
+            id: id.clone(),
+            claimed_id,
+            method: head.method.clone(),
+            path: head.uri.path().to_owned(),
+            peer: peer.address,
+        };
+        let if_none_match: Vec<_> = head.headers.get_all(IF_NONE_MATCH).iter().cloned().collect();
+
+        let router = self.router.load_full();
+        let mut reply = self.reply(&router, head, body, peer, &id).await;
+        policy::conditional(&visit.method, &if_none_match, &mut reply.response);
+        self.close(&visit, reply)
+    }
+
+    async fn reply(
+        &self,
+        router: &Router,
+        head: Parts,
+        body: impl Unread,
+        peer: &Peer,
+        id: &RequestId,
+    ) -> Reply {
+        let path = head.uri.path();
+        let table = match &peer.listener {
+            ListenerKind::Direct(service) => router.of(service),
+            _ if path == router.settings().health_path => {
+                return health::reply(router, &head.method, path, id).await.into();
+            }
+            _ => Some(router.public()),
+        };
+        // A service's own port outlives the service for a moment when a changed
+        // manifest takes it away.
+        let Some(table) = table else { return Problem::not_found().response(id, path).into() };
+
+        match table.find(&head.method, path) {
+            Match::Found(found) => self.ask(router, found, head, body, id).await,
+            Match::Options(endpoint) => {
+                let allow = endpoint.allow.clone();
+                Reply::at(endpoint, options(allow))
+            }
+            Match::MethodNotAllowed(endpoint) => {
+                let problem = Problem::method_not_allowed(&endpoint.allow);
+                Reply::at(endpoint, problem.response(id, path))
+            }
+            Match::BadParameter(endpoint, reason) => {
+                Reply::at(endpoint, Problem::new(Kind::Malformed, sentence(reason)).response(id, path))
+            }
+            // The asterisk form asks about the server as a whole (RFC 9110, section 9.3.7).
+            Match::NotFound if head.method == Method::OPTIONS && path == "*" => {
+                options(HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")).into()
+            }
+            Match::NotFound => Problem::not_found().response(id, path).into(),
+        }
+    }
+
+    async fn ask(
+        &self,
+        router: &Router,
+        found: Found,
+        head: Parts,
+        body: impl Unread,
+        id: &RequestId,
+    ) -> Reply {
+        let Found { endpoint, params, method } = found;
+        let handler = endpoint.handler.clone();
+        let bounds = handler.limits();
+        let path = head.uri.path().to_owned();
+        let mut reply = Reply::at(endpoint.clone(), Response::default());
+
+        // Held until the answer is there: until then the guest has the body.
+        let Ok(_room) = self.body_room.take(&body, bounds.request_body_bytes_max) else {
+            let problem = Problem::new(Kind::Saturated, "The host holds as many request bodies as it may.");
+            reply.response = problem.retry_after(limits::RETRY_AFTER).response(id, &path);
+            return reply;
+        };
+        let body = match body.read(bounds.request_body_bytes_max, router.settings().body_timeout).await {
+            Ok(body) => body,
+            Err(error) => {
+                reply.response = Problem::from(&error).response(id, &path);
+                return reply;
+            }
+        };
+
+        let request = Request {
+            method,
+            query: head.uri.query().unwrap_or_default().to_owned(),
+            path: path.clone(),
+            route: endpoint.route.clone(),
+            params,
+            headers: head.headers,
+            body,
+            identity: identity(),
+            id: id.clone(),
+            depth: 0,
+            // From here on, not from the arrival: a client with a slow network does not
+            // use up the guest's time, and has a deadline of its own.
+            deadline: Instant::now() + bounds.request_timeout,
+        };
+        match handler.handle(request).await {
+            Ok(answer) => {
+                reply.response = answer.response;
+                reply.version = Some(answer.version);
+                reply.permit = Some(answer.permit);
+                policy::strip_response(&mut reply.response.headers);
+                report::answer(&endpoint, &reply.response, id);
+            }
+            Err(failure) => {
+                report::failure(&endpoint, &failure, id);
+                reply.response = Problem::from(&failure).response(id, &path);
+            }
+        }
+        reply
+    }
+
+    /// Signs, counts and logs the answer.
+    fn close(&self, visit: &report::Visit, reply: Reply) -> http::Response<Body> {
+        let Reply { mut response, endpoint, version, permit, flight } = reply;
+        let took = visit.arrived.elapsed();
+        let route_stats = endpoint.as_ref().map_or(&self.unrouted, |endpoint| &endpoint.stats);
+        route_stats.record(Origin::Client, &visit.method, response.status, took);
+        if let Some(flight) = flight {
+            flight.answered(response.status, took);
+        }
+        report::access(visit, endpoint.as_deref(), version.as_deref(), &response, took);
+
+        sign(&mut response, &visit.id, endpoint.as_deref(), version.as_deref());
+        let body = match permit {
+            Some(permit) => Body::with_permit(response.body, permit),
+            None => Body::new(response.body),
+        };
+        let mut answer = http::Response::new(body);
+        *answer.status_mut() = response.status;
+        *answer.headers_mut() = response.headers;
+        answer
+    }
+}
+
+impl Exchange for Gateway {
+    async fn answer(&self, request: http::Request<Incoming>, peer: &Peer) -> http::Response<Body> {
+        let (head, body) = request.into_parts();
+        self.exchange(head, body, peer).await
+    }
+
+    fn refuse(&self, head: &http::Request<Incoming>, refusal: Refusal, peer: &Peer) -> http::Response<Body> {
+        let visit = report::Visit {
+            arrived: Instant::now(),
+            id: RequestId::new(),
+            claimed_id: None,
+            method: head.method().clone(),
+            path: head.uri().path().to_owned(),
+            peer: peer.address,
+        };
+        // The path may be what is too long, so it is not repeated.
+        let response = Problem::from(refusal).response(&visit.id, "");
+        self.close(&visit, response.into())
+    }
+}
+
+impl Reply {
+    /// An answer of the host's own about a route.
+    fn at(endpoint: Arc<Endpoint>, response: Response) -> Self {
+        let flight = Some(endpoint.handler.stats().begin());
+        Self { endpoint: Some(endpoint), flight, ..Self::from(response) }
+    }
+}
+
+impl From<Response> for Reply {
+    /// An answer of the host's own about no service.
+    fn from(response: Response) -> Self {
+        Self { response, endpoint: None, version: None, permit: None, flight: None }
+    }
+}
+
+/// Who is calling. No policy verifies callers yet, so nobody is anybody; one that
+/// does belongs here, before the service is asked.
+fn identity() -> Option<Identity> {
+    None
+}
+
+fn options(allow: HeaderValue) -> Response {
+    let headers = [(ALLOW, allow)].into_iter().collect();
+    Response { status: StatusCode::NO_CONTENT, headers, body: Bytes::new() }
+}
+
+/// The fields that every answer carries.
+fn sign(response: &mut Response, id: &RequestId, endpoint: Option<&Endpoint>, version: Option<&str>) {
+    let headers = &mut response.headers;
+    headers.insert(SERVER, HeaderValue::from_static("wasmyard"));
+    headers.insert("x-content-type-options", HeaderValue::from_static("nosniff"));
+    if let Ok(id) = HeaderValue::from_str(id.as_str()) {
+        headers.insert(REQUEST_ID, id);
+    }
+    if let (Some(endpoint), Some(version)) = (endpoint, version)
+        && let Ok(version) = HeaderValue::try_from(format!("{}@{version}", endpoint.handler.name()))
+    {
+        headers.insert(VERSION, version);
+    }
+}
+
+/// A reason as a sentence of its own.
+fn sentence(reason: &str) -> String {
+    let mut letters = reason.chars();
+    letters.next().map_or_else(String::new, |first| format!("{}{}.", first.to_uppercase(), letters.as_str()))
+}

@@ -1,0 +1,302 @@
+//! Path to service.
+//!
+//! A [`Router`] is made whole from a manifest and never changed; a changed manifest
+//! makes another one, which takes its place in one atomic step.
+//!
+//! Paths are matched as they were sent. There is no normalisation, so that two
+//! readers of one path cannot disagree about what it names: a trailing slash, `//`,
+//! `/../` or a percent-encoded letter of a template's fixed part is a path that no
+//! route has, and is answered with 404. `{name}` stands for one segment of at least
+//! one character, and is percent-decoded after the match, so `%2F` in it stays part
+//! of the parameter.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use async_trait::async_trait;
+use http::{HeaderValue, Method};
+use percent_encoding::percent_decode_str;
+
+use crate::limits;
+use crate::manifest;
+use crate::runtime::{Answer, Failure, Request, Service};
+use crate::telemetry::{RouteStats, ServiceStats};
+
+/// The router in use. Whoever routes loads it anew for each request.
+pub type CurrentRouter = ArcSwap<Router>;
+
+/// What stands at the end of a route: a [`Service`], or a script in a test.
+#[async_trait]
+pub trait Handler: Send + Sync {
+    /// The service's name.
+    fn name(&self) -> &Arc<str>;
+
+    /// Its limits at this moment.
+    fn limits(&self) -> Arc<manifest::ServiceLimits>;
+
+    /// What is counted for it.
+    fn stats(&self) -> &Arc<ServiceStats>;
+
+    /// Answers a request by its deadline.
+    async fn handle(&self, request: Request) -> Result<Answer, Failure>;
+}
+
+#[async_trait]
+impl Handler for Service {
+    fn name(&self) -> &Arc<str> {
+        self.name()
+    }
+
+    fn limits(&self) -> Arc<manifest::ServiceLimits> {
+        self.limits()
+    }
+
+    fn stats(&self) -> &Arc<ServiceStats> {
+        self.stats()
+    }
+
+    async fn handle(&self, request: Request) -> Result<Answer, Failure> {
+        self.handle(request).await
+    }
+}
+
+/// All routes of a manifest, with the services at their ends.
+#[derive(Default)]
+pub struct Router {
+    public: Table,
+    services: Vec<(Arc<dyn Handler>, Table)>,
+    by_name: HashMap<Arc<str>, usize>,
+    settings: Settings,
+}
+
+/// What the manifest says about every request, whichever service it is for. It is
+/// kept with the routes so that both change in the same step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// `server.health_path`.
+    pub health_path: String,
+    /// `server.limits.body_timeout_ms`.
+    pub body_timeout: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { health_path: String::new(), body_timeout: limits::BODY_TIMEOUT }
+    }
+}
+
+impl From<&manifest::Server> for Settings {
+    fn from(server: &manifest::Server) -> Self {
+        Self { health_path: server.health_path.clone(), body_timeout: server.limits.body_timeout }
+    }
+}
+
+/// A template that cannot stand beside another one, or is not a template.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("route {path:?} of service {service:?}: {reason}")]
+pub struct RouteConflict {
+    /// The service that has the route.
+    pub service: String,
+    /// The template.
+    pub path: String,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+impl Router {
+    /// A router over `services`, each with its part of the manifest.
+    ///
+    /// # Errors
+    /// Two services with the same template, or a template that is none. The manifest
+    /// has been checked for that, with line numbers; this is the last gate.
+    pub fn new<'m>(
+        settings: Settings,
+        services: impl IntoIterator<Item = (&'m manifest::Service, Arc<dyn Handler>)>,
+    ) -> Result<Self, RouteConflict> {
+        let mut router = Self { settings, ..Self::default() };
+        for (service, handler) in services {
+            let direct = service.direct.iter().flat_map(|direct| &direct.routes);
+            let mut own = Table::default();
+            for route in service.routes.iter().chain(direct) {
+                own.add(&handler, &route.path, &route.methods)?;
+            }
+            own.add(&handler, HEALTH_PATH, &["GET".to_owned()])?;
+            for route in &service.routes {
+                router.public.add(&handler, &route.path, &route.methods)?;
+            }
+            router.by_name.insert(handler.name().clone(), router.services.len());
+            router.services.push((handler, own));
+        }
+        Ok(router)
+    }
+
+    /// What holds for every request.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The routes of all services: what the public listener answers.
+    pub fn public(&self) -> &Table {
+        &self.public
+    }
+
+    /// The routes of one service, its direct ones and `/health` among them: what its
+    /// own port and calls from other services reach. `None` when there is no service
+    /// of that name.
+    pub fn of(&self, service: &str) -> Option<&Table> {
+        self.by_name.get(service).map(|&index| &self.services[index].1)
+    }
+
+    /// The services, in the manifest's order.
+    pub fn services(&self) -> impl Iterator<Item = &Arc<dyn Handler>> {
+        self.services.iter().map(|(handler, _)| handler)
+    }
+}
+
+/// Where every service answers for its own health, whether or not the manifest names
+/// it: deploys and `server.health_path` ask there.
+pub const HEALTH_PATH: &str = "/health";
+
+/// The routes that can be reached at one door.
+#[derive(Default)]
+pub struct Table {
+    paths: matchit::Router<usize>,
+    endpoints: Vec<Arc<Endpoint>>,
+}
+
+/// One template of one service.
+#[derive(Clone)]
+pub struct Endpoint {
+    /// The service.
+    pub handler: Arc<dyn Handler>,
+    /// The template, as the manifest has it.
+    pub route: Arc<str>,
+    /// The methods it answers, without HEAD and OPTIONS, which follow from them.
+    pub methods: Vec<Method>,
+    /// The value of `Allow` (RFC 9110, section 10.2.1).
+    pub allow: HeaderValue,
+    /// What is counted for it.
+    pub stats: Arc<RouteStats>,
+}
+
+/// What a path and a method lead to.
+pub enum Match {
+    /// To a route.
+    Found(Found),
+    /// To a template that does not answer this method.
+    MethodNotAllowed(Arc<Endpoint>),
+    /// To a template, by OPTIONS: the host answers with what the template allows.
+    Options(Arc<Endpoint>),
+    /// To a template, with a parameter that is not text.
+    BadParameter(Arc<Endpoint>, &'static str),
+    /// Nowhere.
+    NotFound,
+}
+
+/// A route, with what the guest is told of the match.
+pub struct Found {
+    /// The route.
+    pub endpoint: Arc<Endpoint>,
+    /// The template's parameters in its order, percent-decoded.
+    pub params: Vec<(String, String)>,
+    /// The method as the guest sees it: HEAD has become GET.
+    pub method: Method,
+}
+
+impl Table {
+    /// Finds the route for a path as it was sent.
+    pub fn find(&self, method: &Method, path: &str) -> Match {
+        let Ok(matched) = self.paths.at(path) else { return Match::NotFound };
+        let endpoint = self.endpoints[*matched.value].clone();
+        if method == Method::OPTIONS {
+            return Match::Options(endpoint);
+        }
+        let as_guest_sees_it = if method == Method::HEAD { &Method::GET } else { method };
+        if !endpoint.methods.contains(as_guest_sees_it) {
+            return Match::MethodNotAllowed(endpoint);
+        }
+        let params: Result<_, _> =
+            matched.params.iter().map(|(name, value)| Ok((name.to_owned(), decode(value)?))).collect();
+        match params {
+            Ok(params) => Match::Found(Found { endpoint, params, method: as_guest_sees_it.clone() }),
+            Err(reason) => Match::BadParameter(endpoint, reason),
+        }
+    }
+
+    fn add(
+        &mut self,
+        handler: &Arc<dyn Handler>,
+        path: &str,
+        methods: &[String],
+    ) -> Result<(), RouteConflict> {
+        let conflict = |reason: String| RouteConflict {
+            service: handler.name().to_string(),
+            path: path.to_owned(),
+            reason,
+        };
+        let methods = methods
+            .iter()
+            .map(|name| {
+                Method::from_bytes(name.as_bytes()).map_err(|_| conflict(format!("{name:?} is no method")))
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+
+        let known = self.endpoints.iter().position(|known| &*known.route == path);
+        if let Some(known) = known {
+            let endpoint = Arc::make_mut(&mut self.endpoints[known]);
+            if endpoint.handler.name() != handler.name() {
+                return Err(conflict(format!("service {:?} has it too", endpoint.handler.name())));
+            }
+            endpoint.extend(methods);
+            return Ok(());
+        }
+
+        self.paths.insert(path, self.endpoints.len()).map_err(|error| conflict(error.to_string()))?;
+        let mut endpoint = Endpoint {
+            handler: handler.clone(),
+            route: path.into(),
+            methods: Vec::new(),
+            allow: HeaderValue::from_static("OPTIONS"),
+            stats: handler.stats().route(path),
+        };
+        endpoint.extend(methods);
+        self.endpoints.push(Arc::new(endpoint));
+        Ok(())
+    }
+}
+
+impl Endpoint {
+    fn extend(&mut self, methods: Vec<Method>) {
+        for method in methods {
+            let implied = [Method::HEAD, Method::OPTIONS].contains(&method);
+            if !implied && !self.methods.contains(&method) {
+                self.methods.push(method);
+            }
+        }
+        let mut allow: Vec<&str> = self.methods.iter().map(Method::as_str).collect();
+        if let Some(get) = allow.iter().position(|name| *name == "GET") {
+            allow.insert(get + 1, "HEAD");
+        }
+        allow.push("OPTIONS");
+        // A method is a token, and tokens are legal in a field's value.
+        if let Ok(value) = HeaderValue::from_str(&allow.join(", ")) {
+            self.allow = value;
+        }
+    }
+}
+
+/// Decodes a parameter. What is not UTF-8 names nothing that a service could hold,
+/// and a NUL would end a string in somebody's C.
+fn decode(value: &str) -> Result<String, &'static str> {
+    let decoded =
+        percent_decode_str(value).decode_utf8().map_err(|_| "a segment of the path is not UTF-8")?;
+    if decoded.contains('\0') {
+        return Err("a segment of the path has a NUL in it");
+    }
+    Ok(decoded.into_owned())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,100 @@
+//! The seam between a connection and what answers its requests.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use hyper::body::Incoming;
+
+use super::refusal::Refusal;
+
+/// Answers requests. One value serves all listeners; [`Peer::listener`] tells them
+/// apart.
+pub trait Exchange: Send + Sync + 'static {
+    /// Answers one request. It never fails: a failure is an answer too.
+    ///
+    /// The head has been checked against `server.limits`; its `Host` is there when
+    /// HTTP/1.1 wants it and is a legal authority. The body has not been read: see
+    /// [`read_body`](super::read_body). `Date`, `Content-Length` and the
+    /// connection's own fields are the server's to write, and a HEAD request's body
+    /// is left out by the server, so answer it as a GET.
+    ///
+    /// The future is dropped when the client goes away before it has its answer.
+    fn answer(
+        &self,
+        request: http::Request<Incoming>,
+        peer: &Peer,
+    ) -> impl Future<Output = http::Response<Body>> + Send;
+
+    /// Answers a request that the server refuses on sight: too large, or malformed.
+    /// The default is the refusal's own problem+json with a new request id;
+    /// implement it to log the request as any other.
+    fn refuse(
+        &self,
+        _head: &http::Request<Incoming>,
+        refusal: Refusal,
+        _peer: &Peer,
+    ) -> http::Response<Body> {
+        refusal.response()
+    }
+}
+
+/// Who is asking, and through which door.
+#[derive(Debug, Clone)]
+pub struct Peer {
+    /// The client's address.
+    pub address: SocketAddr,
+    /// The listener that accepted the connection.
+    pub listener: ListenerKind,
+    /// Whether the connection is encrypted.
+    pub secure: bool,
+}
+
+/// Which listener a request came through.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ListenerKind {
+    /// HTTPS: the routes of all services.
+    Public,
+    /// Plain HTTP that only redirects to HTTPS; never seen by an [`Exchange`] of a
+    /// caller.
+    Redirect,
+    /// Plain HTTP on loopback, for the one service of this name.
+    Direct(Arc<str>),
+    /// Plain HTTP on loopback: the operator's API.
+    Admin,
+}
+
+/// Held while an answer's bytes are on their way: it counts towards a service's
+/// concurrency until the last of them has been handed to the socket, or the
+/// connection is gone.
+pub type Permit = tokio::sync::OwnedSemaphorePermit;
+
+/// The body of an answer: whole, with what is held until it has been sent.
+#[derive(Debug, Default)]
+pub struct Body {
+    pub(super) bytes: Bytes,
+    pub(super) permit: Option<Permit>,
+}
+
+impl Body {
+    /// No body.
+    pub fn empty() -> Self {
+        Self::default()
+    }
+
+    /// A body that holds nothing.
+    pub fn new(bytes: impl Into<Bytes>) -> Self {
+        Self { bytes: bytes.into(), permit: None }
+    }
+
+    /// A body that keeps `permit` until its last byte has been handed to the socket.
+    pub fn with_permit(bytes: impl Into<Bytes>, permit: Permit) -> Self {
+        Self { bytes: bytes.into(), permit: Some(permit) }
+    }
+
+    /// What will be sent.
+    pub fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+}

@@ -1,0 +1,306 @@
+//! Everything that is counted, in the text format of OpenMetrics 1.0, which
+//! Prometheus reads.
+//!
+//! Nothing is registered in advance: a scrape reads the counters where they are kept,
+//! so a request pays for no lookup of labels. Label values come from the manifest
+//! (services, routes) or from short fixed lists (methods, kinds), never from a
+//! client; a path that no route has counts under the route `""`.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use jiff::Timestamp;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::Registry;
+
+use super::{Latency, Origin, RouteStats, ServiceStats};
+use crate::server::ConnectionStats;
+
+/// The `Content-Type` of [`Scrape::render`]'s text.
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// One counter of a service.
+type Count = fn(&ServiceStats) -> u64;
+
+/// What one scrape reads.
+#[derive(Debug, Default)]
+pub struct Scrape {
+    /// Paths that no route has.
+    pub unrouted: Arc<RouteStats>,
+    /// The services.
+    pub services: Vec<ServiceScrape>,
+    /// What the server counts about connections.
+    pub connections: Arc<ConnectionStats>,
+    /// When the host began to start.
+    pub started_at: Timestamp,
+    /// Wasmyard's own version.
+    pub host_version: String,
+}
+
+/// One service's part.
+#[derive(Debug)]
+pub struct ServiceScrape {
+    /// Its counters.
+    pub stats: Arc<ServiceStats>,
+    /// The label of its active version; empty when there is none.
+    pub version: String,
+    /// Instances waiting for a request.
+    pub instances_warm: u64,
+    /// Instances working on one.
+    pub instances_busy: u64,
+    /// Instances dropped since the host started.
+    pub instances_retired: u64,
+}
+
+impl Scrape {
+    /// The whole text.
+    pub fn render(self) -> String {
+        let mut registry = Registry::with_prefix("wasmyard");
+        registry.register_collector(Box::new(self));
+        let mut text = String::with_capacity(16 * 1024);
+        // Writing to a string does not fail; were it to, half a text would be read as
+        // counters that went back to zero.
+        match encode(&mut text, &registry) {
+            Ok(()) => text,
+            Err(fmt::Error) => "# EOF\n".to_owned(),
+        }
+    }
+}
+
+impl Collector for Scrape {
+    fn encode(&self, mut to: DescriptorEncoder) -> fmt::Result {
+        self.requests(&mut to)?;
+        self.durations(&mut to)?;
+
+        let services = &self.services;
+        let mut family =
+            counter(&mut to, "guest_failures", "Requests that a service gave no answer to, by kind")?;
+        for service in services {
+            for (kind, count) in service.stats.failures() {
+                counted(&mut family, &[service.label(), ("kind", kind)], count)?;
+            }
+        }
+        let mut family = counter(&mut to, "cache_lookups", "Lookups in the cache, by result")?;
+        for service in services {
+            let (hits, misses) = service.stats.cache();
+            counted(&mut family, &[service.label(), ("result", "hit")], hits)?;
+            counted(&mut family, &[service.label(), ("result", "miss")], misses)?;
+        }
+        let counters: [(&str, &str, Count); 3] = [
+            (
+                "requests_abandoned",
+                "Requests whose client went away before the answer",
+                ServiceStats::abandoned,
+            ),
+            ("saturated", "Requests refused because the service was saturated", ServiceStats::saturated),
+            ("swaps", "Versions that took another one's place", ServiceStats::swaps),
+        ];
+        for (name, help, read) in counters {
+            let mut family = counter(&mut to, name, help)?;
+            for service in services {
+                counted(&mut family, &[service.label()], read(&service.stats))?;
+            }
+        }
+
+        let mut family = counter(&mut to, "instances_retired", "Instances dropped")?;
+        for service in services {
+            counted(&mut family, &[service.label()], service.instances_retired)?;
+        }
+
+        let mut family = gauge(&mut to, "requests_in_flight", "Requests being worked on")?;
+        for service in services {
+            gauged(&mut family, &[service.label()], service.stats.in_flight())?;
+        }
+        let mut family = gauge(&mut to, "instances", "Instances of the active version, by state")?;
+        for service in services {
+            gauged(&mut family, &[service.label(), ("state", "warm")], service.instances_warm)?;
+            gauged(&mut family, &[service.label(), ("state", "busy")], service.instances_busy)?;
+        }
+        let mut family = gauge(&mut to, "version_active", "1 for the version that new requests go to")?;
+        for service in services.iter().filter(|service| !service.version.is_empty()) {
+            gauged(&mut family, &[service.label(), ("version", &service.version)], 1)?;
+        }
+        self.connections(&mut to)?;
+        gauge(&mut to, "start_time_seconds", "When the host began to start, in seconds since 1970")?
+            .encode_gauge(&self.started_at.as_second())?;
+        to.encode_descriptor("build", "The host's own version", None, MetricType::Info)?
+            .encode_info(&[("version", &*self.host_version)])
+    }
+}
+
+impl Scrape {
+    fn requests(&self, to: &mut DescriptorEncoder) -> fmt::Result {
+        let mut family = counter(to, "requests", "Requests answered, by service, route, method and status")?;
+        self.each_route(|service, route, origin, stats| {
+            for (method, status, count) in stats.counts(origin) {
+                let status = status.to_string();
+                let labels = [
+                    ("service", service),
+                    ("route", route),
+                    ("method", method),
+                    ("status", &*status),
+                    ("origin", origin.as_str()),
+                ];
+                counted(&mut family, &labels, count)?;
+            }
+            Ok(())
+        })
+    }
+
+    fn durations(&self, to: &mut DescriptorEncoder) -> fmt::Result {
+        let help = "Time from a request's arrival to its answer";
+        let mut family =
+            to.encode_descriptor("request_duration_seconds", help, None, MetricType::Histogram)?;
+        self.each_route(|service, route, origin, stats| {
+            let latency: &Latency = stats.latency(origin);
+            if latency.count() == 0 {
+                return Ok(());
+            }
+            // The count is the buckets' sum, so that a scrape agrees with itself while
+            // requests come in.
+            let buckets = latency.prometheus_buckets();
+            let count = buckets.iter().map(|(_, count)| count).sum();
+            let labels = [("service", service), ("route", route), ("origin", origin.as_str())];
+            family.encode_family(&labels)?.encode_histogram::<NoLabelSet>(
+                latency.sum_s(),
+                count,
+                &buckets,
+                None,
+            )
+        })
+    }
+
+    fn connections(&self, to: &mut DescriptorEncoder) -> fmt::Result {
+        let stats = &self.connections;
+        gauge(to, "connections_open", "Client connections open")?.encode_gauge(&stats.open.load(Relaxed))?;
+        let counters = [
+            ("connections_accepted", "Connections accepted", &stats.accepted),
+            ("connections_turned_away", "Connections refused: there were too many", &stats.turned_away),
+            ("connections_timed_out", "Connections ended because the client was slow", &stats.timed_out),
+            ("connections_aborted", "Connections cut off at the end of a drain", &stats.aborted),
+            ("tls_handshakes_failed", "TLS handshakes that failed", &stats.handshakes_failed),
+        ];
+        for (name, help, count) in counters {
+            counter(to, name, help)?.encode_counter::<NoLabelSet, _, u64>(&count.load(Relaxed), None)?;
+        }
+        Ok(())
+    }
+
+    fn each_route(
+        &self,
+        mut visit: impl FnMut(&str, &str, Origin, &RouteStats) -> fmt::Result,
+    ) -> fmt::Result {
+        visit("", "", Origin::Client, &self.unrouted)?;
+        for service in &self.services {
+            for (route, stats) in service.stats.routes() {
+                for origin in Origin::ALL {
+                    visit(service.stats.service(), &route, origin, &stats)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl ServiceScrape {
+    fn label(&self) -> (&'static str, &str) {
+        ("service", self.stats.service())
+    }
+}
+
+fn counter<'a>(
+    to: &'a mut DescriptorEncoder,
+    name: &'a str,
+    help: &str,
+) -> Result<MetricEncoder<'a>, fmt::Error> {
+    to.encode_descriptor(name, help, None, MetricType::Counter)
+}
+
+fn gauge<'a>(
+    to: &'a mut DescriptorEncoder,
+    name: &'a str,
+    help: &str,
+) -> Result<MetricEncoder<'a>, fmt::Error> {
+    to.encode_descriptor(name, help, None, MetricType::Gauge)
+}
+
+fn counted<const N: usize>(
+    family: &mut MetricEncoder,
+    labels: &[(&str, &str); N],
+    count: u64,
+) -> fmt::Result {
+    family.encode_family(labels)?.encode_counter::<NoLabelSet, _, u64>(&count, None)
+}
+
+fn gauged<const N: usize>(family: &mut MetricEncoder, labels: &[(&str, &str); N], value: u64) -> fmt::Result {
+    family.encode_family(labels)?.encode_gauge(&value)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use http::{Method, StatusCode};
+
+    use super::*;
+    use crate::runtime::Failure;
+
+    fn scrape() -> String {
+        let stats = Arc::new(ServiceStats::new("users".into(), Arc::default()));
+        let route = stats.route("/api/v1/users/{id}");
+        route.record(Origin::Client, &Method::GET, StatusCode::OK, Duration::from_micros(100));
+        route.record(Origin::Client, &Method::GET, StatusCode::OK, Duration::from_secs(60));
+        route.record(Origin::Service, &Method::GET, StatusCode::NOT_FOUND, Duration::from_micros(100));
+        stats.failed(&Failure::Saturated { limit: 1 });
+        let unrouted = Arc::new(RouteStats::default());
+        unrouted.record(Origin::Client, &Method::GET, StatusCode::NOT_FOUND, Duration::ZERO);
+        let service = ServiceScrape {
+            stats,
+            version: "0123456789ab".into(),
+            instances_warm: 3,
+            instances_busy: 1,
+            instances_retired: 2,
+        };
+        let connections = Arc::new(ConnectionStats::default());
+        connections.open.store(7, Relaxed);
+        Scrape { unrouted, services: vec![service], connections, ..Scrape::default() }.render()
+    }
+
+    #[test]
+    fn a_scrape_has_each_number_once_under_its_labels() {
+        let text = scrape();
+        for line in [
+            r#"wasmyard_requests_total{service="",route="",method="GET",status="404",origin="client"} 1"#,
+            r#"wasmyard_requests_total{service="users",route="/api/v1/users/{id}",method="GET",status="200",origin="client"} 2"#,
+            r#"wasmyard_requests_total{service="users",route="/api/v1/users/{id}",method="GET",status="404",origin="service"} 1"#,
+            r#"wasmyard_request_duration_seconds_count{service="users",route="/api/v1/users/{id}",origin="client"} 2"#,
+            r#"wasmyard_request_duration_seconds_bucket{le="0.000128",service="users",route="/api/v1/users/{id}",origin="client"} 1"#,
+            r#"wasmyard_request_duration_seconds_bucket{le="+Inf",service="users",route="/api/v1/users/{id}",origin="client"} 2"#,
+            r#"wasmyard_guest_failures_total{service="users",kind="saturated"} 1"#,
+            r#"wasmyard_saturated_total{service="users"} 1"#,
+            r#"wasmyard_cache_lookups_total{service="users",result="hit"} 0"#,
+            r#"wasmyard_instances{service="users",state="warm"} 3"#,
+            r#"wasmyard_version_active{service="users",version="0123456789ab"} 1"#,
+            r#"wasmyard_instances_retired_total{service="users"} 2"#,
+            "wasmyard_connections_open 7",
+        ] {
+            let times = text.lines().filter(|have| have == &line).count();
+            assert_eq!(times, 1, "{line}\nin\n{text}");
+        }
+        assert!(text.ends_with("# EOF\n"));
+    }
+
+    #[test]
+    fn a_family_is_described_once() {
+        let text = scrape();
+        let mut described: Vec<&str> = text.lines().filter(|line| line.starts_with("# TYPE ")).collect();
+        let families = described.len();
+        described.sort_unstable();
+        described.dedup();
+        assert_eq!(described.len(), families);
+    }
+}
