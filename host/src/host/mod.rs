@@ -1,0 +1,164 @@
+//! The running host: backends, platform, server and watch, started in order and
+//! stopped in the opposite one.
+
+mod check;
+mod ready;
+mod run;
+mod watch;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tokio::task::JoinSet;
+
+pub use check::{CheckReport, ServiceCheck, check};
+pub use ready::{Ready, ReadyService};
+pub use run::{UpOptions, run};
+
+use crate::admin::{Admin, AdminToken};
+use crate::capability::redis::RedisConnection;
+use crate::gateway::{Doors, Gateway};
+use crate::local::{self, LocalOptions, Progress};
+use crate::manifest::Manifest;
+use crate::platform::{Backends, Platform};
+use crate::secret::role_secret;
+use crate::server::{Addresses, Config, Drained, Server};
+
+/// How to run.
+#[derive(Debug, Clone)]
+pub struct HostOptions {
+    /// Where components, compiled code, history, certificate and secrets are kept.
+    pub state_dir: PathBuf,
+    /// The local form: backends of its own where none is configured, the services' own
+    /// ports, sample data, and deploys when a file changes.
+    pub local: bool,
+}
+
+/// A host that serves. [`Host::stop`] ends it in order; dropped without it, its
+/// connections are cut.
+pub struct Host {
+    platform: Arc<Platform>,
+    server: Server,
+    tasks: JoinSet<()>,
+    local: local::Backends,
+    drain_timeout: Duration,
+}
+
+impl Host {
+    /// Starts everything that the manifest says. `progress` is told each step in a few
+    /// words.
+    ///
+    /// # Errors
+    /// What could not be started, and why. What was started before is stopped again.
+    pub async fn start(
+        manifest: Manifest,
+        options: HostOptions,
+        progress: &Progress<'_>,
+    ) -> anyhow::Result<Self> {
+        let grants = || manifest.services.values().map(|service| &service.grants);
+        let wants_postgres = grants().any(|grants| grants.postgres.is_some());
+        let wants_redis = grants().any(|grants| grants.redis.is_some() || grants.cache.is_some());
+        let local_options = LocalOptions {
+            state_dir: options.state_dir.clone(),
+            need_postgres: options.local && wants_postgres && manifest.postgres.url.is_none(),
+            need_redis: options.local && wants_redis && manifest.redis.url.is_none(),
+        };
+        let local = local::Backends::start(&local_options, progress).await?;
+        match start_over(&manifest, &options, &local, progress).await {
+            Ok((platform, server, tasks)) => {
+                let drain_timeout = manifest.server.limits.drain_timeout;
+                Ok(Self { platform, server, tasks, local, drain_timeout })
+            }
+            Err(error) => {
+                local.stop(progress).await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Where it listens.
+    pub fn addresses(&self) -> &Addresses {
+        self.server.addresses()
+    }
+
+    /// What it serves.
+    pub fn platform(&self) -> &Arc<Platform> {
+        &self.platform
+    }
+
+    /// The Redis that its services share, if there is one.
+    pub fn redis(&self) -> Option<&Arc<RedisConnection>> {
+        self.platform.redis()
+    }
+
+    /// The backends that it started itself.
+    pub fn local(&self) -> &local::Backends {
+        &self.local
+    }
+
+    /// Drains, then stops what it started. Requests that have arrived are answered,
+    /// within `server.limits.drain_timeout_ms`.
+    pub async fn stop(mut self, progress: &Progress<'_>) -> Drained {
+        progress("draining");
+        self.platform.begin_drain();
+        let drained = self.server.drain(self.drain_timeout).await;
+        self.tasks.shutdown().await;
+        drop(self.platform);
+        self.local.stop(progress).await;
+        drained
+    }
+}
+
+type Started = (Arc<Platform>, Server, JoinSet<()>);
+
+async fn start_over(
+    manifest: &Manifest,
+    options: &HostOptions,
+    local: &local::Backends,
+    progress: &Progress<'_>,
+) -> anyhow::Result<Started> {
+    let files = options.local.then(|| watch::files(manifest));
+    let postgres_url = manifest.postgres.url.as_deref().or(local.postgres_url());
+    let redis_url = manifest.redis.url.as_deref().or(local.redis_url());
+    let secret = role_secret(&options.state_dir)?;
+    let backends = Backends::new(postgres_url.map(str::to_owned), redis_url, secret)?;
+
+    let applied =
+        backends.prepare_database(manifest, options.local).await.context("preparing the database")?;
+    if !applied.is_empty() {
+        progress(&format!("applied {}", applied.join(", ")));
+    }
+    if let Some(redis) = backends.redis() {
+        // A shop without Redis serves from Postgres, so this waits only as long as a
+        // healthy Redis would need.
+        redis.wait_until_up(crate::limits::REDIS_CONNECT_TIMEOUT).await;
+    }
+    let platform = Platform::start(manifest.clone(), &options.state_dir, backends, progress).await?;
+
+    let gateway = Gateway::new(platform.router().clone());
+    let token = AdminToken::read_or_create(&options.state_dir)?;
+    let unrouted = gateway.unrouted().clone();
+    let admin = Arc::new(Admin::new(platform.clone(), token, platform.router().clone(), unrouted));
+    let direct = manifest
+        .services
+        .values()
+        .filter(|_| options.local)
+        .filter_map(|service| Some((service.name.as_str().into(), service.direct.as_ref()?.port)));
+    let config = Config {
+        server: &manifest.server,
+        admin_port: manifest.admin.port,
+        direct: direct.collect(),
+        state_dir: &options.state_dir,
+    };
+    let server = Server::start(&config, Arc::new(Doors::new(gateway, admin.clone()))).await?;
+    admin.count_connections(server.stats());
+
+    let mut tasks = JoinSet::new();
+    tasks.spawn(platform.sweep_idle());
+    if let Some(files) = files {
+        tasks.spawn(watch::watch(platform.clone(), files, manifest.path.clone()));
+    }
+    Ok((platform, server, tasks))
+}

@@ -1,0 +1,5 @@
+//! The `wasmyard` command.
+
+fn main() -> std::process::ExitCode {
+    wasmyard::cli::main()
+}

@@ -1,0 +1,82 @@
+//! `[services.NAME.grants]`.
+
+use std::time::Duration;
+
+use super::reader::{Reading, Table, Text};
+use super::{Grants, KeysGrant, PostgresGrant};
+use crate::limits;
+
+/// Grants, and where the names of other services stand.
+#[derive(Clone, Default)]
+pub(super) struct ReadGrants {
+    pub(super) grants: Grants,
+    pub(super) services: Vec<Text>,
+}
+
+/// Reads the grants of a service whose requests end after `request_timeout`.
+pub(super) fn read(reading: &Reading<'_>, service: &Table<'_, '_>, request_timeout: Duration) -> ReadGrants {
+    let Some(table) = service.table("grants") else { return ReadGrants::default() };
+    let services = table.texts("services").unwrap_or_default();
+    let grants = Grants {
+        log: table.boolean("log", false),
+        config: table.boolean("config", false),
+        stats: table.boolean("stats", false),
+        postgres: table.table("postgres").and_then(|table| postgres(reading, table, request_timeout)),
+        redis: table.table("redis").and_then(|table| keys(reading, table)),
+        cache: table.table("cache").and_then(|table| keys(reading, table)),
+        services: services.iter().map(|name| name.value.clone()).collect(),
+    };
+    table.finish();
+    ReadGrants { grants, services }
+}
+
+fn postgres(reading: &Reading<'_>, table: Table<'_, '_>, request_timeout: Duration) -> Option<PostgresGrant> {
+    let role = table.required_text("role", "\"users_service\"");
+    // A statement should end before its request does, so that the guest can still
+    // answer; nine tenths is the proportion of the two defaults.
+    let default = limits::POSTGRES_STATEMENT_TIMEOUT.min(request_timeout * 9 / 10);
+    let pool_max = table.integer("pool_max", limits::POOL_CONNECTIONS, limits::POSTGRES_POOL_MAX);
+    let statement_timeout = table.millis("statement_timeout_ms", limits::TIMEOUTS_MS, default);
+    table.finish();
+    let role = role?;
+    if !is_role(&role.value) {
+        let message = format!("{} is no role's name", role.shown());
+        let help = "a role has lower-case letters, digits and `_`, begins with a letter, and has at most 63";
+        reading.record(reading.fault(&role.span, message).help(help));
+    }
+    Some(PostgresGrant { role: role.value, pool_max, statement_timeout })
+}
+
+fn keys(reading: &Reading<'_>, table: Table<'_, '_>) -> Option<KeysGrant> {
+    let keys = table.texts("keys");
+    if keys.as_ref().is_none_or(Vec::is_empty) {
+        table.missing("keys", "[\"users:*\"]");
+    }
+    table.finish();
+    let keys = keys?;
+    for key in &keys {
+        let star_inside = key.value.find('*').is_some_and(|star| star + 1 < key.value.len());
+        if key.value.is_empty() {
+            reading.record(
+                reading.fault(&key.span, "an empty pattern of keys").help("for example: \"users:*\""),
+            );
+            continue;
+        }
+        let reason = if star_inside {
+            "`*` stands for any rest, and may only end it"
+        } else if key.value.len() > limits::REDIS_KEY_BYTES_MAX {
+            "it is longer than a key may be"
+        } else {
+            continue;
+        };
+        let message = format!("{} is no pattern of keys: {reason}", key.shown());
+        reading.record(reading.fault(&key.span, message).help("for example: \"users:*\""));
+    }
+    Some(KeysGrant { keys: keys.into_iter().map(|key| key.value).collect() })
+}
+
+fn is_role(name: &str) -> bool {
+    name.len() <= 63
+        && name.starts_with(|first: char| first.is_ascii_lowercase())
+        && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
+}

@@ -1,0 +1,60 @@
+//! `wasmyard.toml`, parsed once into typed structs before a port binds.
+//!
+//! Any string may refer to the environment: `${NAME}`, or `${NAME:-default}`. So may
+//! a number or a boolean, written as a string: `https_port = "${PORT:-8443}"`. An
+//! optional field that comes out empty counts as absent. `$${` is a literal `${`.
+//!
+//! | key | values | default |
+//! | --- | --- | --- |
+//! | `server.bind` | an IP address | `127.0.0.1` |
+//! | `server.https_port` | 0 (any free one) to 65535 | 8443 |
+//! | `server.http_port` | the same, or `false`: none | 8081 |
+//! | `server.health_path` | a path | `/api/health` |
+//! | `server.tls.cert`, `.key` | PEM files | self-signed |
+//! | `server.limits.connections_max` | 1 to 1,000,000 | 10,000 |
+//! | `server.limits.header_bytes_max` | 8 KiB to 1 MiB | 32 KiB |
+//! | `server.limits.header_fields_max` | 1 to 1,000 | 100 |
+//! | `server.limits.request_line_bytes_max` | 64 to 64 KiB | 8 KiB |
+//! | `server.limits.*_timeout_ms` | 1 to 3,600,000 | see [`crate::limits`] |
+//! | `admin.port` | 0 to 65535 | 9901 |
+//! | `postgres.url`, `redis.url` | connection strings | the local form starts its own |
+//! | `postgres.migrations` | a folder | none |
+//! | `postgres.sample_data` | a file | none |
+//! | `services.NAME` | lower-case letters, digits, hyphens; at most 63 | |
+//! | `….component` | a file; it must exist unless there is a `build` | required |
+//! | `….build` | program and arguments | none |
+//! | `….routes` | `{ path, methods }` each | required |
+//! | `….direct` | `port`, `routes` | none |
+//! | `….isolation` | `"instance"`, `"request"` | `"instance"` |
+//! | `….settings` | names with strings, numbers, booleans | none |
+//! | `….grants` | `log`, `config`, `stats` = `true`; `postgres = { role, pool_max, statement_timeout_ms }`; `redis`, `cache` = `{ keys }`; `services = []` | nothing |
+//! | `….grants.postgres.pool_max` | 1 to 100 | 8 |
+//! | `….grants.postgres.statement_timeout_ms` | 1 to 3,600,000 | 4,500, and less than the request's own deadline |
+//! | `….limits.memory_mib` | 1 to 256 | 64 |
+//! | `….limits.request_timeout_ms` | 1 to 3,600,000 | 5,000 |
+//! | `….limits.concurrency_max` | 1 to 2,000 | 256 |
+//! | `….limits.request_body_bytes_max` | 0 to 64 MiB | 1 MiB |
+//! | `….limits.response_body_bytes_max` | 0 to 64 MiB | 8 MiB |
+//! | `….limits.call_depth_max` | 0 to 16 | 4 |
+//! | `….limits.instance_requests_max` | 1 to 2^53 | 100,000 |
+//! | `….limits.instance_memory_mark_mib` | 1 to `memory_mib` | 16, or `memory_mib` if less |
+
+mod backend;
+mod conflict;
+mod fault;
+mod grant;
+mod load;
+mod reader;
+mod reference;
+mod route;
+mod server;
+mod service;
+mod source;
+#[cfg(test)]
+mod tests;
+mod types;
+
+pub(crate) use fault::nearest;
+pub use fault::{Fault, ManifestErrors};
+pub use service::is_service_name;
+pub use types::*;

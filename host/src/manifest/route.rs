@@ -1,0 +1,97 @@
+//! Routes: path templates and the methods they answer.
+
+use super::Route;
+use super::reader::{Reading, Table, Text};
+
+/// The methods that a route may name.
+const METHODS: &[&str] = &["GET", "POST", "PUT", "PATCH", "DELETE"];
+
+/// A route and where its path stands.
+#[derive(Clone)]
+pub(super) struct ReadRoute {
+    pub(super) route: Route,
+    pub(super) path: Text,
+}
+
+/// Reads the `routes` of a table; `None` when there is no such key.
+pub(super) fn read_all(reading: &Reading<'_>, table: &Table<'_, '_>) -> Option<Vec<ReadRoute>> {
+    let routes = table.tables("routes")?;
+    Some(routes.into_iter().filter_map(|route| read(reading, route)).collect())
+}
+
+fn read(reading: &Reading<'_>, table: Table<'_, '_>) -> Option<ReadRoute> {
+    let path = table.required_text("path", "\"/api/v1/things/{id}\"");
+    let methods = table.texts("methods");
+    if methods.as_ref().is_none_or(Vec::is_empty) {
+        table.missing("methods", "[\"GET\"]");
+    }
+    let methods = read_methods(reading, methods.unwrap_or_default());
+    table.finish();
+    let path = path?;
+    if let Err(reason) = check_path(&path.value, true) {
+        let message = format!("{} is no route: {reason}", path.shown());
+        reading.record(reading.fault(&path.span, message).help("for example: \"/api/v1/things/{id}\""));
+        return None;
+    }
+    Some(ReadRoute { route: Route { path: path.value.clone(), methods }, path })
+}
+
+fn read_methods(reading: &Reading<'_>, written: Vec<Text>) -> Vec<String> {
+    let mut methods = Vec::with_capacity(written.len());
+    for method in written {
+        if methods.contains(&method.value) {
+            let message = format!("the method {} stands here twice", method.shown());
+            reading.record(reading.fault(&method.span, message));
+        } else if METHODS.contains(&method.value.as_str()) {
+            methods.push(method.value);
+        } else {
+            let fault = reading.fault(&method.span, format!("unknown method {}", method.shown()));
+            reading.record(match method.value.as_str() {
+                "HEAD" => fault.hint("HEAD comes with GET"),
+                "OPTIONS" => fault.hint("OPTIONS is answered by the host"),
+                _ => fault
+                    .nearest(&method.value, METHODS.iter().copied())
+                    .help(format!("valid: {}", METHODS.join(", "))),
+            });
+        }
+    }
+    methods
+}
+
+/// Whether a path can be a route; if not, why.
+pub(super) fn check_path(path: &str, parameters: bool) -> Result<(), String> {
+    let Some(rest) = path.strip_prefix('/') else { return Err("it does not begin with `/`".into()) };
+    let mut names = Vec::new();
+    for segment in rest.split('/') {
+        if segment.is_empty() && !rest.is_empty() {
+            return Err("it has an empty segment, or ends with `/`".into());
+        }
+        if segment == "." || segment == ".." {
+            return Err(format!("a client never sends the segment `{segment}`"));
+        }
+        if let Some(name) = segment.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) {
+            if !parameters {
+                return Err("it may not have parameters".into());
+            }
+            if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
+                return Err(format!("`{{{name}}}`: a parameter's name has letters, digits and `_`"));
+            }
+            if names.contains(&name) {
+                return Err(format!("the parameter `{{{name}}}` stands in it twice"));
+            }
+            names.push(name);
+        } else if let Some(bad) = segment.chars().find(|&character| !is_path_character(character)) {
+            return Err(match bad {
+                '{' | '}' => "a parameter is a whole segment: `/{name}/`".into(),
+                '?' | '#' => format!("`{bad}` ends a path"),
+                _ => format!("{bad:?} must be percent-encoded"),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// RFC 3986, section 3.3: `pchar`, with `%` for what is encoded.
+fn is_path_character(character: char) -> bool {
+    character.is_ascii_alphanumeric() || "-._~!$&'()*+,;=:@%".contains(character)
+}

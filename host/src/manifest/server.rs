@@ -1,0 +1,150 @@
+//! `[server]` and `[admin]`.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use super::backend::existing_file;
+use super::reader::{Reading, Table};
+use super::{Admin, Server, ServerLimits, Tls, route};
+use crate::limits;
+
+/// Reads `[server]`.
+pub(super) fn read(reading: &Reading<'_>, root: &Table<'_, '_>) -> Server {
+    let Some(table) = root.table("server") else { return Server::default() };
+    let server = Server {
+        bind: bind(reading, &table),
+        https_port: table.integer("https_port", limits::PORTS, limits::HTTPS_PORT),
+        http_port: if table.switched_off("http_port") {
+            None
+        } else {
+            Some(table.integer("http_port", limits::PORTS, limits::HTTP_PORT))
+        },
+        tls: tls(reading, &table),
+        health_path: health_path(reading, &table),
+        limits: table.table("limits").map_or_else(ServerLimits::default, |table| read_limits(table)),
+    };
+    table.finish();
+    server
+}
+
+/// Reads `[admin]`.
+pub(super) fn read_admin(root: &Table<'_, '_>) -> Admin {
+    let Some(table) = root.table("admin") else { return Admin::default() };
+    let admin = Admin { port: table.integer("port", limits::PORTS, limits::ADMIN_PORT) };
+    table.finish();
+    admin
+}
+
+fn bind(reading: &Reading<'_>, table: &Table<'_, '_>) -> IpAddr {
+    let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    let Some(text) = table.text("bind") else { return loopback };
+    text.value.parse().unwrap_or_else(|_| {
+        let fault = reading
+            .fault(&text.span, format!("`server.bind`: {} is no IP address", text.shown()))
+            .help("for example: \"127.0.0.1\" for this machine alone, \"0.0.0.0\" or \"::\" for every interface");
+        reading.record(fault);
+        loopback
+    })
+}
+
+fn tls(reading: &Reading<'_>, server: &Table<'_, '_>) -> Option<Tls> {
+    let table = server.table("tls")?;
+    let recorded = reading.faults.borrow().len();
+    let (cert, key) = (table.text("cert"), table.text("key"));
+    let complete = reading.faults.borrow().len() == recorded;
+    let tls = match (cert, key) {
+        (Some(cert), Some(key)) => Some(Tls {
+            cert: existing_file(reading, &cert, "server.tls.cert"),
+            key: existing_file(reading, &key, "server.tls.key"),
+        }),
+        (None, Some(_)) if complete => {
+            table.missing("cert", "\"tls/chain.pem\"");
+            None
+        }
+        (Some(_), None) if complete => {
+            table.missing("key", "\"tls/key.pem\"");
+            None
+        }
+        // Both empty, as with two unset variables: the self-signed certificate.
+        _ => None,
+    };
+    table.finish();
+    tls
+}
+
+fn health_path(reading: &Reading<'_>, table: &Table<'_, '_>) -> String {
+    let Some(text) = table.text("health_path") else { return limits::HEALTH_PATH.to_owned() };
+    if let Err(reason) = route::check_path(&text.value, false) {
+        let message = format!("`server.health_path`: {} is no path: {reason}", text.shown());
+        reading.record(reading.fault(&text.span, message).help("for example: \"/api/health\""));
+    }
+    text.value
+}
+
+fn read_limits(table: Table<'_, '_>) -> ServerLimits {
+    let read = ServerLimits {
+        connections_max: table.integer("connections_max", limits::CONNECTIONS, limits::CONNECTIONS_MAX),
+        header_bytes_max: table.integer("header_bytes_max", limits::HEADER_BYTES, limits::HEADER_BYTES_MAX),
+        header_fields_max: table.integer(
+            "header_fields_max",
+            limits::HEADER_FIELDS,
+            limits::HEADER_FIELDS_MAX,
+        ),
+        request_line_bytes_max: table.integer(
+            "request_line_bytes_max",
+            limits::REQUEST_LINE_BYTES,
+            limits::REQUEST_LINE_BYTES_MAX,
+        ),
+        header_timeout: table.millis("header_timeout_ms", limits::TIMEOUTS_MS, limits::HEADER_TIMEOUT),
+        body_timeout: table.millis("body_timeout_ms", limits::TIMEOUTS_MS, limits::BODY_TIMEOUT),
+        tls_handshake_timeout: table.millis(
+            "tls_handshake_timeout_ms",
+            limits::TIMEOUTS_MS,
+            limits::TLS_HANDSHAKE_TIMEOUT,
+        ),
+        keep_alive_timeout: table.millis(
+            "keep_alive_timeout_ms",
+            limits::TIMEOUTS_MS,
+            limits::KEEP_ALIVE_TIMEOUT,
+        ),
+        write_timeout: table.millis("write_timeout_ms", limits::TIMEOUTS_MS, limits::WRITE_TIMEOUT),
+        drain_timeout: table.millis("drain_timeout_ms", limits::TIMEOUTS_MS, limits::DRAIN_TIMEOUT),
+    };
+    table.finish();
+    read
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self {
+            bind: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            https_port: limits::HTTPS_PORT,
+            http_port: Some(limits::HTTP_PORT),
+            tls: None,
+            health_path: limits::HEALTH_PATH.to_owned(),
+            limits: ServerLimits::default(),
+        }
+    }
+}
+
+impl Default for Admin {
+    fn default() -> Self {
+        Self { port: limits::ADMIN_PORT }
+    }
+}
+
+impl Default for ServerLimits {
+    fn default() -> Self {
+        Self {
+            connections_max: limits::CONNECTIONS_MAX,
+            header_bytes_max: limits::HEADER_BYTES_MAX,
+            header_fields_max: limits::HEADER_FIELDS_MAX,
+            request_line_bytes_max: limits::REQUEST_LINE_BYTES_MAX,
+            header_timeout: limits::HEADER_TIMEOUT,
+            body_timeout: limits::BODY_TIMEOUT,
+            tls_handshake_timeout: limits::TLS_HANDSHAKE_TIMEOUT,
+            keep_alive_timeout: limits::KEEP_ALIVE_TIMEOUT,
+            write_timeout: limits::WRITE_TIMEOUT,
+            drain_timeout: limits::DRAIN_TIMEOUT,
+        }
+    }
+}

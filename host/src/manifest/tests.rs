@@ -1,0 +1,170 @@
+//! Good manifests, and every kind of fault with the words that a user reads.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::*;
+use crate::limits;
+
+/// A folder with the files that the manifests below name.
+fn folder() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    std::fs::create_dir(dir.path().join("migrations")).expect("a folder in it");
+    for file in ["users.wasm", "cert.pem", "key.pem", "sample.sql"] {
+        std::fs::write(dir.path().join(file), "").expect("a file in it");
+    }
+    dir
+}
+
+fn env(name: &str) -> Option<String> {
+    match name {
+        "PORT" => Some("9443".into()),
+        "SECRET" => Some("hunter2".into()),
+        "SECRET_URL" => Some("postgres://owner:hunter2@db:port/shop".into()),
+        "EMPTY" => Some(String::new()),
+        "OFF" => Some("false".into()),
+        _ => None,
+    }
+}
+
+fn parse(text: &str) -> Result<Manifest, ManifestErrors> {
+    let dir = folder();
+    Manifest::parse(text, &dir.path().join("wasmyard.toml"), &env).map_err(|mut errors| {
+        "wasmyard.toml".clone_into(&mut errors.path);
+        for fault in &mut errors.faults {
+            if let Some(help) = &mut fault.help {
+                *help = help.replace(&format!("{}/", dir.path().display()), "");
+            }
+        }
+        errors
+    })
+}
+
+fn parsed(text: &str) -> Manifest {
+    parse(text).unwrap_or_else(|errors| panic!("{errors}"))
+}
+
+#[test]
+fn an_empty_manifest_has_every_default() {
+    let manifest = parsed("");
+    assert_eq!(manifest.server, Server::default());
+    assert_eq!(manifest.server.bind.to_string(), "127.0.0.1");
+    assert_eq!(manifest.server.https_port, limits::HTTPS_PORT);
+    assert_eq!(manifest.admin.port, limits::ADMIN_PORT);
+    assert_eq!(manifest.postgres, Postgres { url: None, migrations: None, sample_data: None });
+    assert_eq!(manifest.redis.url, None);
+    assert!(manifest.services.is_empty());
+}
+
+#[test]
+fn a_full_manifest_is_read_to_the_last_key() {
+    let manifest = parsed(
+        r#"
+        [server]
+        bind = "::"
+        https_port = "${PORT}"
+        http_port = "${OFF}"
+        health_path = "/health"
+        tls = { cert = "cert.pem", key = "key.pem" }
+        limits = { connections_max = 5, header_timeout_ms = "${NONE:-70}" }
+        [admin]
+        port = 0
+        [postgres]
+        url = "postgres://owner:pw@127.0.0.1/shop"
+        migrations = "migrations"
+        sample_data = "sample.sql"
+        [redis]
+        url = "${EMPTY}"
+        [services.users]
+        component = "made/later.wasm"
+        build = ["make", "users"]
+        routes = [{ path = "/users/{id}", methods = ["GET", "DELETE"] }]
+        isolation = "request"
+        direct = { port = 5000, routes = [{ path = "/health", methods = ["GET"] }] }
+        settings = { page = 100, debug = false, greeting = "hi ${SECRET}", none = "${NONE:-}" }
+        [services.users.grants]
+        log = "true"
+        stats = true
+        postgres = { role = "users_service", pool_max = 3 }
+        cache = { keys = ["users:*"] }
+        services = ["users"]
+        [services.users.limits]
+        memory_mib = 8
+        request_timeout_ms = 1000
+        "#,
+    );
+    assert_eq!(manifest.server.bind.to_string(), "::");
+    assert_eq!(manifest.server.https_port, 9443);
+    assert_eq!(manifest.server.http_port, None);
+    assert_eq!(manifest.server.tls.as_ref().map(|tls| tls.key.clone()), Some(manifest.dir.join("key.pem")));
+    assert_eq!(manifest.server.limits.connections_max, 5);
+    assert_eq!(manifest.server.limits.header_timeout, Duration::from_millis(70));
+    assert_eq!(manifest.server.limits.body_timeout, limits::BODY_TIMEOUT);
+    assert_eq!(manifest.admin.port, 0);
+    assert_eq!(manifest.postgres.migrations, Some(manifest.dir.join("migrations")));
+    assert_eq!(manifest.redis.url, None);
+    let users = &manifest.services["users"];
+    assert_eq!(users.component, manifest.dir.join("made/later.wasm"));
+    assert_eq!(users.build, Some(vec!["make".into(), "users".into()]));
+    assert_eq!(users.routes[0].methods, ["GET", "DELETE"]);
+    assert_eq!(users.isolation, Isolation::Request);
+    assert_eq!(users.direct.as_ref().map(|direct| direct.port), Some(5000));
+    assert!(users.grants.log && users.grants.stats && !users.grants.config);
+    assert_eq!(users.grants.services, ["users"]);
+    assert_eq!(users.grants.redis, None);
+    let settings: Vec<_> =
+        users.settings.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    assert_eq!(settings, [("debug", "false"), ("greeting", "hi hunter2"), ("page", "100")]);
+    let postgres = users.grants.postgres.as_ref().expect("a grant");
+    assert_eq!((postgres.pool_max, postgres.statement_timeout), (3, Duration::from_millis(900)));
+    assert_eq!((users.limits.memory_mib, users.limits.instance_memory_mark_mib), (8, 8));
+}
+
+#[test]
+fn the_shops_own_manifest_is_good() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../wasmyard.toml");
+    let manifest = Manifest::load(&path, &|_| None).unwrap_or_else(|errors| panic!("{errors}"));
+    let names: Vec<&str> = manifest.services.keys().map(String::as_str).collect();
+    assert_eq!(names, ["orders", "products", "users"]);
+    assert_eq!(manifest.services["orders"].grants.services, ["users", "products"]);
+    assert_eq!(manifest.server.tls, None);
+}
+
+#[test]
+fn a_file_that_is_not_there_is_an_error_without_a_place() {
+    let errors = Manifest::load(&PathBuf::from("/nowhere/wasmyard.toml"), &env).expect_err("no file");
+    let expected = "\
+error: the manifest cannot be read: No such file or directory (os error 2)
+  --> /nowhere/wasmyard.toml
+
+/nowhere/wasmyard.toml: 1 error";
+    assert_eq!(errors.to_string(), expected);
+}
+
+/// The cases stand in a file of their own, as a user would see them: the manifest,
+/// a line `----`, the errors, a line `====`. To write them anew after a deliberate
+/// change: `WASMYARD_BLESS=1 cargo test -p wasmyard manifest`.
+#[test]
+fn every_fault_is_told_with_its_place_and_what_is_valid() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/manifest/faults.txt");
+    let cases = std::fs::read_to_string(&path).expect("the cases");
+    let mut blessed = String::new();
+    let mut wrong = Vec::new();
+    for case in cases.split_terminator("====\n") {
+        let (manifest, expected) = case.split_once("----\n").unwrap_or((case, ""));
+        let found = match parse(manifest) {
+            Ok(_) => "no fault\n".to_owned(),
+            Err(errors) => format!("{errors}\n"),
+        };
+        assert!(!found.contains("hunter2"), "a secret is shown:\n{found}");
+        if found != expected {
+            wrong.push(format!("{manifest}---- expected\n{expected}---- found\n{found}"));
+        }
+        blessed.push_str(&format!("{manifest}----\n{found}====\n"));
+    }
+    if std::env::var_os("WASMYARD_BLESS").is_some() {
+        std::fs::write(&path, blessed).expect("the cases can be written");
+        return;
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}

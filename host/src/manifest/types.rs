@@ -1,0 +1,197 @@
+//! The manifest after parsing: every reference resolved, every default filled in.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// A whole `wasmyard.toml`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Manifest {
+    /// The file it was read from.
+    pub path: PathBuf,
+    /// The folder that its relative paths start from.
+    pub dir: PathBuf,
+    /// The public listeners.
+    pub server: Server,
+    /// The operator's API.
+    pub admin: Admin,
+    /// The database that the services' roles connect to.
+    pub postgres: Postgres,
+    /// The Redis that the services share.
+    pub redis: Redis,
+    /// The services by name, in name order.
+    pub services: BTreeMap<String, Service>,
+}
+
+/// `[server]`: the public listeners.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Server {
+    /// The address that both listeners bind.
+    pub bind: IpAddr,
+    /// TCP port of HTTPS; 0 takes any free one.
+    pub https_port: u16,
+    /// TCP port that redirects to HTTPS; `None` switches it off.
+    pub http_port: Option<u16>,
+    /// The certificate; `None` means self-signed, made on first start.
+    pub tls: Option<Tls>,
+    /// The path of the health of all services together.
+    pub health_path: String,
+    /// Bounds on connections and requests.
+    pub limits: ServerLimits,
+}
+
+/// `[server.tls]`: PEM files, read again when they change.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Tls {
+    /// The certificate chain, leaf first.
+    pub cert: PathBuf,
+    /// The private key.
+    pub key: PathBuf,
+}
+
+/// `[server.limits]`; the defaults and their reasons are in [`crate::limits`].
+#[derive(Debug, Clone, PartialEq)]
+#[expect(missing_docs, reason = "each field is the constant of its name in `limits`")]
+pub struct ServerLimits {
+    pub connections_max: usize,
+    pub header_bytes_max: usize,
+    pub header_fields_max: usize,
+    pub request_line_bytes_max: usize,
+    pub header_timeout: Duration,
+    pub body_timeout: Duration,
+    pub tls_handshake_timeout: Duration,
+    pub keep_alive_timeout: Duration,
+    pub write_timeout: Duration,
+    pub drain_timeout: Duration,
+}
+
+/// `[admin]`: always on loopback.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Admin {
+    /// TCP port; 0 takes any free one.
+    pub port: u16,
+}
+
+/// `[postgres]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Postgres {
+    /// The owner's connection string. `None`: the local form starts one.
+    pub url: Option<String>,
+    /// The folder of `V1__name.sql` files.
+    pub migrations: Option<PathBuf>,
+    /// SQL run after the migrations in the local form; it must do nothing when the
+    /// tables already hold rows.
+    pub sample_data: Option<PathBuf>,
+}
+
+/// `[redis]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Redis {
+    /// The connection string. `None`: the local form starts one.
+    pub url: Option<String>,
+}
+
+/// `[services.NAME]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Service {
+    /// Its name: lower-case letters, digits and hyphens.
+    pub name: String,
+    /// The component file.
+    pub component: PathBuf,
+    /// The command that makes that file: program and arguments, run in the
+    /// manifest's folder. `None`: it is made elsewhere.
+    pub build: Option<Vec<String>>,
+    /// Public routes.
+    pub routes: Vec<Route>,
+    /// A plain HTTP port on loopback for this service alone, in the local form.
+    pub direct: Option<Direct>,
+    /// What it may import.
+    pub grants: Grants,
+    /// Its bounds.
+    pub limits: ServiceLimits,
+    /// Whether instances are reused.
+    pub isolation: Isolation,
+    /// Its settings, read through the `config` interface.
+    pub settings: BTreeMap<String, String>,
+}
+
+/// A path template and the methods it answers.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Route {
+    /// `/api/v1/users/{id}`: `{name}` stands for one segment.
+    pub path: String,
+    /// Upper case, in the order written. HEAD comes with GET, OPTIONS with all.
+    pub methods: Vec<String>,
+}
+
+/// `[services.NAME.direct]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Direct {
+    /// TCP port on loopback.
+    pub port: u16,
+    /// Routes there beside the public ones.
+    pub routes: Vec<Route>,
+}
+
+/// `[services.NAME.grants]`: nothing is granted that is not here.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Grants {
+    /// `log = true`
+    pub log: bool,
+    /// `config = true`
+    pub config: bool,
+    /// `stats = true`
+    pub stats: bool,
+    /// `postgres = { role = "…" }`
+    pub postgres: Option<PostgresGrant>,
+    /// `redis = { keys = ["…"] }`: patterns of keys, `*` for any rest.
+    pub redis: Option<KeysGrant>,
+    /// `cache = { keys = ["…"] }`
+    pub cache: Option<KeysGrant>,
+    /// `services = ["…"]`: the services it may call.
+    pub services: Vec<String>,
+}
+
+/// A database role of its own.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PostgresGrant {
+    /// The role that the service logs in as.
+    pub role: String,
+    /// Connections of its pool.
+    pub pool_max: usize,
+    /// Statements are ended by the server after this.
+    pub statement_timeout: Duration,
+}
+
+/// Keys that a service may touch.
+#[derive(Debug, Clone, PartialEq)]
+pub struct KeysGrant {
+    /// Exact keys, or a prefix followed by `*`.
+    pub keys: Vec<String>,
+}
+
+/// `[services.NAME.limits]`; the defaults and their reasons are in
+/// [`crate::limits`].
+#[derive(Debug, Clone, PartialEq)]
+#[expect(missing_docs, reason = "each field is the constant of its name in `limits`")]
+pub struct ServiceLimits {
+    pub memory_mib: u32,
+    pub request_timeout: Duration,
+    pub concurrency_max: usize,
+    pub request_body_bytes_max: usize,
+    pub response_body_bytes_max: usize,
+    pub call_depth_max: u8,
+    pub instance_requests_max: u64,
+    pub instance_memory_mark_mib: u32,
+}
+
+/// Whether an instance outlives its request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Isolation {
+    /// Warm instances, one request at a time.
+    #[default]
+    Instance,
+    /// A fresh instance for every request.
+    Request,
+}
