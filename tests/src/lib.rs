@@ -1,0 +1,28 @@
+//! What the tests through the host share: a shop that lives as long as a test, on ports
+//! and databases of its own, and a client that trusts its certificate.
+
+mod answer;
+pub mod component;
+mod load;
+mod logs;
+mod operator;
+mod proxy;
+mod shop;
+mod turnstile;
+mod wait;
+mod wire;
+
+pub use answer::Answer;
+pub use load::{Load, Sample};
+pub use logs::{Line, Logs};
+pub use operator::Operator;
+pub use proxy::Proxy;
+pub use shop::{Shop, ShopBuilder};
+pub use turnstile::Turnstile;
+pub use wait::{at_once, eventually, until, within};
+pub use wire::Wire;
+
+/// The components that the tests use, built by this crate's build script.
+pub mod components {
+    include!(concat!(env!("OUT_DIR"), "/components.rs"));
+}

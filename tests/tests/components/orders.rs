@@ -1,0 +1,308 @@
+//! The orders service.
+
+use serde_json::json;
+use wasmyard::capability::postgres::{Error, Value};
+use wasmyard::capability::services;
+use wasmyard::testing::{
+    FakeRedis, Harness, HarnessBuilder, ScriptedAnswer, ScriptedPostgres, reply, rows, violation,
+};
+
+use crate::{
+    away, held_for, holding, left, logged_cause, numeric, params, pointers, problem, refused, service, start,
+};
+
+const LIST: &str = "/api/v1/orders";
+const COLUMNS: [&str; 7] = ["id", "user_id", "product_id", "quantity", "total_price", "status", "created_at"];
+const STATUSES: [&str; 4] = ["pending", "processing", "shipped", "delivered"];
+
+fn order(status: &str) -> ScriptedAnswer {
+    let total = numeric("1998.00");
+    rows(COLUMNS, [vec![7.into(), 1.into(), 2.into(), 2.into(), total, status.into(), Value::Timestamp(0)]])
+}
+
+fn nothing() -> ScriptedAnswer {
+    rows(COLUMNS, [])
+}
+
+/// The orders service beside users and products that have everything, at this price.
+fn shop(postgres: &ScriptedPostgres, redis: &FakeRedis, price: &str) -> HarnessBuilder {
+    let product = format!(r#"{{"id":2,"name":"Smartphone","price":{price},"stock":5}}"#);
+    Harness::service(&service("orders"))
+        .postgres(postgres.clone())
+        .redis(redis.clone())
+        .peer("users", |_| reply(200, "{}"))
+        .peer("products", move |_| reply(200, &product))
+}
+
+async fn started(builder: HarnessBuilder) -> Harness {
+    builder.start().await.expect("the component keeps to its manifest")
+}
+
+#[tokio::test]
+async fn a_miss_fills_the_labs_keys() {
+    let postgres = ScriptedPostgres::new()
+        .expect("FROM orders WHERE id = $1", order("pending"))
+        .expect("FROM orders WHERE id > $1 ORDER BY id LIMIT $2", order("pending"));
+    let redis = FakeRedis::new();
+    let service = start("orders", &postgres, &redis).await;
+    let stored = r#"{"id":7,"user_id":1,"product_id":2,"quantity":2,"total_price":1998.00,"status":"pending","created_at":"1970-01-01T00:00:00Z"}"#;
+    let item = service.get("/api/v1/orders/7").await.expect("an answer");
+    assert_eq!(&item.body[..], stored.as_bytes());
+    held_for(&redis, "orders:7", stored.as_bytes(), 300);
+    let list = service.get(LIST).await.expect("an answer");
+    assert_eq!(&list.body[..], format!("[{stored}]").as_bytes());
+    held_for(&redis, "orders:all", &list.body, 60);
+}
+
+#[tokio::test]
+async fn an_order_is_made_from_what_the_owners_of_its_parts_say() {
+    let keys = ["orders:all", "orders:7", "orders:8"];
+    let (postgres, redis) =
+        (ScriptedPostgres::new().expect("INSERT INTO orders", order("pending")), holding(&keys));
+    let service = started(shop(&postgres, &redis, "999.00")).await;
+    let created = service.post(LIST, &json!({ "user_id": 1, "product_id": 2, "quantity": 2 }));
+    let created = created.await.expect("an answer");
+    assert_eq!((created.status.as_u16(), created.header("location")), (201, Some("/api/v1/orders/7")));
+    assert_eq!(left(&redis, &keys), ["orders:8"]);
+
+    // The price past the cache of products; the user may come from one.
+    let called = service.called();
+    let called: Vec<_> =
+        called.iter().map(|(name, call)| (name.as_str(), call.path.as_str(), &call.headers)).collect();
+    let no_cache = vec![("cache-control".to_owned(), b"no-cache".to_vec())];
+    assert_eq!(
+        called,
+        [("users", "/api/v1/users/1", &Vec::new()), ("products", "/api/v1/products/2", &no_cache)]
+    );
+}
+
+#[tokio::test]
+async fn the_total_is_price_times_quantity_to_the_cent() {
+    for (price, quantity, total) in [
+        ("999.00", 2, "1998.00"),
+        // Each of these comes out a cent wrong, or with a tail, in binary floats.
+        ("0.10", 3, "0.30"),
+        ("0.07", 100, "7.00"),
+        ("1.10", 1_100, "1210.00"),
+        ("4.35", 100, "435.00"),
+        ("1.15", 10_000, "11500.00"),
+        ("19.99", 3, "59.97"),
+        ("1001.13", 9_999, "10010298.87"),
+        ("9999.99", 10_000, "99999900.00"),
+        ("99999999.99", 1, "99999999.99"),
+        ("0.00", 10_000, "0.00"),
+        ("5", 2, "10.00"),
+    ] {
+        let postgres = ScriptedPostgres::new().expect("INSERT INTO orders", order("pending"));
+        let service = started(shop(&postgres, &FakeRedis::new(), price)).await;
+        // What the client believes is compared as an amount, not as text.
+        let body =
+            format!(r#"{{"user_id": 1, "product_id": 2, "quantity": {quantity}, "total_price": {total}0}}"#);
+        let created = service.post(LIST, &body).await.expect("an answer");
+        assert_eq!(created.status, 201, "{price} times {quantity}: {created:?}");
+        assert_eq!(
+            params(&postgres),
+            [format!(r#"[Int32(1), Int32(2), Int32({quantity}), Numeric("{total}")]"#)],
+            "{price} times {quantity}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_order_that_is_wrong_names_each_field_and_writes_nothing() {
+    let absent = || |_: &services::CallRequest| reply(404, "{}");
+    let (postgres, redis) = (ScriptedPostgres::new(), FakeRedis::new());
+    let body = json!({ "user_id": 9999, "product_id": 8888, "quantity": 1 });
+    for (builder, expected) in [
+        (shop(&postgres, &redis, "1").peer("users", absent()), vec!["/user_id"]),
+        (shop(&postgres, &redis, "1").peer("products", absent()), vec!["/product_id"]),
+        (
+            shop(&postgres, &redis, "1").peer("users", absent()).peer("products", absent()),
+            vec!["/user_id", "/product_id"],
+        ),
+    ] {
+        let refused = started(builder).await.post(LIST, &body).await.expect("an answer");
+        assert_eq!(pointers(&problem(&refused, 422)), expected);
+    }
+
+    let service = started(shop(&postgres, &redis, "99.99")).await;
+    let wrong = json!({ "user_id": 1, "product_id": 2, "quantity": 5, "total_price": 499.96 });
+    let wrong = problem(&service.post(LIST, &wrong).await.expect("an answer"), 422);
+    assert_eq!(pointers(&wrong), ["/total_price"]);
+    assert!(wrong["detail"].as_str().is_some_and(|detail| detail.contains("must be 499.95")), "{wrong}");
+
+    let dear = started(shop(&postgres, &redis, "10000.00")).await;
+    let dear = dear.post(LIST, &json!({ "user_id": 1, "product_id": 2, "quantity": 10_000 })).await;
+    assert_eq!(
+        pointers(&problem(&dear.expect("an answer"), 422)),
+        ["/quantity"],
+        "the column would overflow"
+    );
+
+    // What is wrong by itself is told before anyone is asked.
+    let quiet = started(Harness::service(&crate::service("orders"))).await;
+    for (body, expected) in [
+        (r#"{"user_id": 1, "product_id": 2, "quantity": 0}"#, vec!["/quantity"]),
+        (r#"{"user_id": 1, "product_id": 2, "quantity": 10001}"#, vec!["/quantity"]),
+        (
+            r#"{"user_id": -1, "product_id": 1e10, "quantity": 1.5}"#,
+            vec!["/user_id", "/product_id", "/quantity"],
+        ),
+        (r#"{"user_id": 1, "product_id": 2, "quantity": 1, "status": "shipped"}"#, vec!["/status"]),
+        ("{}", vec!["/user_id", "/product_id", "/quantity"]),
+    ] {
+        let refused = quiet.post(LIST, &body).await.expect("an answer");
+        assert_eq!(pointers(&problem(&refused, 422)), expected, "{body}");
+    }
+    assert!(quiet.called().is_empty());
+    assert!(postgres.asked().is_empty());
+}
+
+#[tokio::test]
+async fn a_neighbour_in_trouble_is_told_from_a_wrong_order() {
+    use services::Error as Trouble;
+    let body = json!({ "user_id": 1, "product_id": 2, "quantity": 1 });
+    for (trouble, status, retry_after, cause) in [
+        (Err(Trouble::Saturated(2_500)), 503, Some("3"), "users is saturated"),
+        (Err(Trouble::Failed("swordfish".into())), 503, Some("1"), "users failed: swordfish"),
+        (Err(Trouble::Timeout), 504, None, "users did not answer in time"),
+        (Err(Trouble::TooDeep), 500, None, "nested too deep"),
+        (reply(503, "{}"), 503, Some("1"), "users answered with status 503"),
+        (reply(301, "{}"), 503, Some("1"), "users answered with status 301"),
+    ] {
+        let (postgres, redis) = (ScriptedPostgres::new(), holding(&["orders:all"]));
+        let service = started(shop(&postgres, &redis, "1").peer("users", move |_| trouble.clone())).await;
+        let failed = service.post(LIST, &body).await.expect("an answer");
+        problem(&failed, status);
+        assert_eq!(failed.header("retry-after"), retry_after, "{cause}");
+        logged_cause(&service, cause);
+        assert_eq!(left(&redis, &["orders:all"]), ["orders:all"], "nothing was written");
+    }
+
+    // A grant that lacks is the service's error, and not the client's.
+    let (postgres, redis) = (ScriptedPostgres::new(), FakeRedis::new());
+    let service =
+        shop(&postgres, &redis, "1").grants(|grants| grants.services.retain(|name| name != "products"));
+    let service = started(service).await;
+    problem(&service.post(LIST, &body).await.expect("an answer"), 500);
+    logged_cause(&service, "products is not granted");
+
+    // So is a product that has no price.
+    let service = shop(&postgres, &redis, "1").peer("products", |_| reply(200, r#"{"price": "free"}"#));
+    let service = started(service).await;
+    problem(&service.post(LIST, &body).await.expect("an answer"), 500);
+    logged_cause(&service, "answered with no price");
+}
+
+#[tokio::test]
+async fn a_user_or_product_that_goes_in_the_middle_is_told_as_one_that_was_never_there() {
+    for (constraint, pointer) in
+        [("orders_user_id_fkey", "/user_id"), ("orders_product_id_fkey", "/product_id")]
+    {
+        let postgres = ScriptedPostgres::new().expect("INSERT INTO orders", violation("23503", constraint));
+        let redis = holding(&["orders:all"]);
+        let service = started(shop(&postgres, &redis, "1.00")).await;
+        let body = json!({ "user_id": 1, "product_id": 2, "quantity": 1 });
+        let refused = service.post(LIST, &body).await.expect("an answer");
+        assert_eq!(pointers(&problem(&refused, 422)), [pointer]);
+        assert_eq!(left(&redis, &["orders:all"]), ["orders:all"]);
+    }
+}
+
+#[tokio::test]
+async fn an_order_goes_one_step_at_a_time_and_never_back() {
+    for (from, current) in STATUSES.into_iter().enumerate() {
+        for (to, wanted) in STATUSES.into_iter().enumerate() {
+            let keys = ["orders:all", "orders:7", "orders:8"];
+            let redis = holding(&keys);
+            let postgres = ScriptedPostgres::new().expect("FROM orders WHERE id = $1", order(current));
+            let next = to == from + 1;
+            let postgres = if next { postgres.expect("UPDATE orders", order(wanted)) } else { postgres };
+            let service = start("orders", &postgres, &redis).await;
+            let answer = service.patch("/api/v1/orders/7/status", &json!({ "status": wanted }));
+            let answer = answer.await.expect("an answer");
+
+            if next {
+                assert_eq!((answer.status.as_u16(), &answer.json()["status"]), (200, &wanted.into()));
+                assert_eq!(left(&redis, &keys), ["orders:8"]);
+                let [_, update] = params(&postgres).try_into().expect("a read and an update");
+                assert_eq!(update, format!(r#"[Int32(7), Text("{current}"), Text("{wanted}")]"#));
+                continue;
+            }
+            assert_eq!(left(&redis, &keys), keys, "nothing changes from {current} to {wanted}");
+            if to == from {
+                assert_eq!((answer.status.as_u16(), &answer.json()["status"]), (200, &current.into()));
+            } else {
+                let refused = problem(&answer, 409);
+                assert_eq!(refused["current"], current);
+                assert_eq!(refused["allowed"], json!(STATUSES.get(from + 1..=from + 1).unwrap_or_default()));
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_unknown_status_is_told_the_valid_ones_and_nobody_is_asked() {
+    let postgres = ScriptedPostgres::new();
+    let service = start("orders", &postgres, &FakeRedis::new()).await;
+    for status in [json!("lost"), json!("SHIPPED"), json!(""), json!(null), json!(3), json!("x".repeat(500))]
+    {
+        let refused = service.patch("/api/v1/orders/7/status", &json!({ "status": status }));
+        let refused = problem(&refused.await.expect("an answer"), 422);
+        assert_eq!((pointers(&refused), &refused["valid"]), (vec!["/status"], &json!(STATUSES)), "{status}");
+    }
+    assert!(postgres.asked().is_empty());
+}
+
+#[tokio::test]
+async fn of_two_who_take_a_step_at_once_the_second_learns_what_has_become_of_the_order() {
+    let redis = holding(&["orders:all", "orders:7"]);
+    let postgres = ScriptedPostgres::new()
+        .expect("FROM orders WHERE id = $1", order("pending"))
+        .expect("UPDATE orders SET status = $3 WHERE id = $1 AND status = $2", nothing())
+        .expect("FROM orders WHERE id = $1", order("processing"));
+    let service = start("orders", &postgres, &redis).await;
+    let late = service.patch("/api/v1/orders/7/status", r#"{"status": "processing"}"#);
+    let late = problem(&late.await.expect("an answer"), 409);
+    assert_eq!((&late["current"], &late["allowed"]), (&json!("processing"), &json!(["shipped"])));
+    assert_eq!(pointers(&late), ["/status"]);
+    assert_eq!(left(&redis, &["orders:all", "orders:7"]).len(), 2, "the winner invalidates");
+
+    // Or the order has gone altogether.
+    let postgres = ScriptedPostgres::new()
+        .expect("FROM orders WHERE id = $1", order("pending"))
+        .expect("UPDATE orders", nothing())
+        .expect("FROM orders WHERE id = $1", nothing());
+    let service = start("orders", &postgres, &redis).await;
+    let late = service.patch("/api/v1/orders/7/status", r#"{"status": "processing"}"#);
+    problem(&late.await.expect("an answer"), 404);
+}
+
+#[tokio::test]
+async fn a_write_of_unknown_outcome_still_takes_its_keys_out_of_the_cache() {
+    let keys = ["orders:all", "orders:7"];
+    for failure in [away().into(), Error::Timeout.into(), refused("08006"), refused("57P01")] {
+        let redis = holding(&keys);
+        let postgres = ScriptedPostgres::new()
+            .expect("FROM orders WHERE id = $1", order("pending"))
+            .expect("UPDATE orders", failure)
+            .expect("INSERT INTO orders", Error::Timeout);
+        let service = started(shop(&postgres, &redis, "1.00")).await;
+        let failed = service.patch("/api/v1/orders/7/status", r#"{"status": "processing"}"#);
+        assert!(failed.await.expect("an answer").status.is_server_error());
+        assert!(left(&redis, &keys).is_empty());
+
+        redis.put("orders:all", "[]", None);
+        let failed = service.post(LIST, &json!({ "user_id": 1, "product_id": 2, "quantity": 1 }));
+        problem(&failed.await.expect("an answer"), 504);
+        assert!(left(&redis, &keys).is_empty());
+    }
+}
+
+#[tokio::test]
+async fn the_statistics_do_without_the_database() {
+    let postgres = ScriptedPostgres::new().expect("count(*)", Error::Timeout);
+    let service = start("orders", &postgres, &FakeRedis::new()).await;
+    let stats = service.get("/api/v1/orders/stats").await.expect("an answer");
+    assert_eq!((stats.status.as_u16(), &stats.json()["rows"]), (200, &serde_json::Value::Null));
+}

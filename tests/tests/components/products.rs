@@ -1,0 +1,235 @@
+//! The products service.
+
+use serde_json::json;
+use wasmyard::capability::postgres::{Error, Value};
+use wasmyard::testing::{Answer, FakeRedis, ScriptedAnswer, ScriptedPostgres, rows, violation};
+
+use crate::{
+    away, held_for, holding, left, logged_cause, numeric, params, pointers, problem, refused, start,
+};
+
+const LIST: &str = "/api/v1/products";
+const COLUMNS: [&str; 7] = ["id", "name", "description", "price", "stock", "category", "created_at"];
+const PHONE: &str = r#"{"id":2,"name":"Smartphone","description":null,"price":999.00,"stock":5,"category":"Electronics","created_at":"1970-01-01T00:00:00Z"}"#;
+
+fn product(price: &str, category: Option<&str>) -> Vec<Value> {
+    let category = category.map_or(Value::Null, Into::into);
+    vec![2.into(), "Smartphone".into(), Value::Null, numeric(price), 5.into(), category, Value::Timestamp(0)]
+}
+
+fn phone() -> ScriptedAnswer {
+    rows(COLUMNS, [product("999.00", Some("Electronics"))])
+}
+
+/// What a write returns: the product, and its category as the database folds it.
+fn written(category: Option<&str>, folded: Option<&str>) -> ScriptedAnswer {
+    let mut row = product("999.00", category);
+    row.push(folded.map_or(Value::Null, Into::into));
+    rows(COLUMNS.into_iter().chain(["folded"]), [row])
+}
+
+#[tokio::test]
+async fn a_miss_fills_the_labs_keys_with_exactly_what_was_answered() {
+    let postgres = ScriptedPostgres::new()
+        .expect("FROM products WHERE id = $1", phone())
+        .expect("FROM products WHERE id > $1 ORDER BY id LIMIT $2", phone())
+        .expect("WHERE lower(category) = $1 AND id > $2 ORDER BY id LIMIT $3", phone());
+    let redis = FakeRedis::new();
+    let service = start("products", &postgres, &redis).await;
+
+    let item = service.get("/api/v1/products/2").await.expect("an answer");
+    assert_eq!(&item.body[..], PHONE.as_bytes());
+    held_for(&redis, "products:2", PHONE.as_bytes(), 300);
+    let list = format!("[{PHONE}]");
+    for (path, key) in
+        [(LIST, "products:all"), ("/api/v1/products?category=Electronics", "products:category:Electronics")]
+    {
+        let answer = service.get(path).await.expect("an answer");
+        assert_eq!(answer.header("cache-status"), Some("wasmyard; fwd=miss; stored"));
+        assert_eq!(&answer.body[..], list.as_bytes());
+        held_for(&redis, key, list.as_bytes(), 60);
+    }
+    assert_eq!(
+        params(&postgres),
+        ["[Int32(2)]", "[Int32(0), Int64(101)]", r#"[Text("electronics"), Int32(0), Int64(101)]"#]
+    );
+}
+
+#[tokio::test]
+async fn a_category_has_one_key_however_it_is_written() {
+    let postgres = ScriptedPostgres::new().expect("lower(category) = $1", phone());
+    let redis = FakeRedis::new();
+    let service = start("products", &postgres, &redis).await;
+    let names = ["electronics", "ELECTRONICS", "eLeCtRoNiCs", "Electronics", "%45lectronics"];
+    let mut answers: Vec<Answer> = Vec::new();
+    for name in names {
+        answers.push(service.get(&format!("/api/v1/products?category={name}")).await.expect("an answer"));
+    }
+    let hits = answers.iter().filter_map(|answer| answer.header("cache-status"));
+    assert_eq!(hits.filter(|status| status.contains("hit")).count(), names.len() - 1);
+    assert!(answers.iter().all(|answer| answer.body == answers[0].body));
+    assert_eq!(params(&postgres).len(), 1);
+}
+
+#[tokio::test]
+async fn a_category_without_products_takes_no_place_in_the_cache() {
+    let nothing = || rows(COLUMNS, []);
+    let postgres = ScriptedPostgres::new()
+        .expect("lower(category) = $1", nothing())
+        .expect("lower(category) = $1", nothing());
+    let redis = FakeRedis::new();
+    let service = start("products", &postgres, &redis).await;
+    for _ in 0..2 {
+        let answer = service.get("/api/v1/products?category=made%20up").await.expect("an answer");
+        assert_eq!((answer.status.as_u16(), &answer.body[..]), (200, &b"[]"[..]));
+        assert_eq!(answer.header("cache-status"), Some("wasmyard; fwd=miss"));
+    }
+    assert_eq!(redis.value("products:category:Made Up"), None);
+
+    // No product can have a name of 51 characters, so nobody is asked.
+    let long = "x".repeat(51);
+    let answer = service.get(&format!("/api/v1/products?category={long}")).await.expect("an answer");
+    assert_eq!((answer.status.as_u16(), &answer.body[..]), (200, &b"[]"[..]));
+    assert_eq!(params(&postgres).len(), 2);
+}
+
+#[tokio::test]
+async fn an_empty_category_is_no_filter() {
+    let postgres = ScriptedPostgres::new().expect("FROM products WHERE id > $1", phone());
+    let redis = FakeRedis::new();
+    let service = start("products", &postgres, &redis).await;
+    let answer = service.get("/api/v1/products?category=").await.expect("an answer");
+    assert_eq!(answer.json()[0]["id"], 2);
+    assert!(redis.value("products:all").is_some());
+}
+
+#[tokio::test]
+async fn the_next_page_of_a_category_keeps_its_filter() {
+    let row = || product("1.00", Some("Home & Kitchen"));
+    let postgres = ScriptedPostgres::new().expect("lower(category) = $1", rows(COLUMNS, [row(), row()]));
+    let service = start("products", &postgres, &FakeRedis::new()).await;
+    let page = service.get("/api/v1/products?category=home+%26+kitchen&limit=1").await.expect("an answer");
+    let link = "</api/v1/products?category=home%20%26%20kitchen&limit=1&cursor=AQAAAAI>; rel=\"next\"";
+    assert_eq!(page.header("link"), Some(link));
+}
+
+#[tokio::test]
+async fn a_price_is_the_databases_to_the_cent() {
+    for (stored, shown) in [
+        ("999.00", "999.00"),
+        ("0.10", "0.10"),
+        ("5", "5.00"),
+        ("0", "0.00"),
+        ("1299.99", "1299.99"),
+        ("99999999.99", "99999999.99"),
+        ("2.500", "2.50"),
+    ] {
+        let postgres =
+            ScriptedPostgres::new().expect("WHERE id = $1", rows(COLUMNS, [product(stored, None)]));
+        let service = start("products", &postgres, &FakeRedis::new()).await;
+        let item = service.get("/api/v1/products/2").await.expect("an answer");
+        let body = String::from_utf8_lossy(&item.body).into_owned();
+        assert!(body.contains(&format!(r#""price":{shown},"#)), "{stored}: {body}");
+    }
+}
+
+#[tokio::test]
+async fn a_price_that_is_no_amount_is_500_and_a_line_in_the_log() {
+    for price in [numeric("NaN"), numeric("1.005"), Value::Float64(9.99), Value::Null] {
+        let mut row = product("0", None);
+        row[3] = price;
+        let postgres = ScriptedPostgres::new().expect("WHERE id = $1", rows(COLUMNS, [row]));
+        let service = start("products", &postgres, &FakeRedis::new()).await;
+        let failed = service.get("/api/v1/products/2").await.expect("no trap");
+        problem(&failed, 500);
+        logged_cause(&service, "column price is");
+    }
+}
+
+#[tokio::test]
+async fn a_new_product_takes_its_lists_out_of_the_cache_and_no_others() {
+    let keys = [
+        "products:all",
+        "products:2",
+        "products:3",
+        "products:category:Electronics",
+        "products:category:Books",
+    ];
+    let body = json!({ "name": "Smartphone", "price": 999, "stock": 5, "category": "ELECTRONICS" });
+    let redis = holding(&keys);
+    let postgres = ScriptedPostgres::new()
+        .expect("INSERT INTO products", written(Some("ELECTRONICS"), Some("electronics")))
+        .expect("INSERT INTO products", written(None, None));
+    let service = start("products", &postgres, &redis).await;
+    let created = service.post(LIST, &body).await.expect("an answer");
+    assert_eq!((created.status.as_u16(), created.header("location")), (201, Some("/api/v1/products/2")));
+    assert!(!created.json().as_object().expect("an object").contains_key("folded"));
+    assert_eq!(left(&redis, &keys), ["products:3", "products:category:Books"]);
+
+    // Without a category there is no third key to go.
+    let redis_before = left(&redis, &keys);
+    let created = service.post(LIST, &json!({ "name": "Pen", "price": 1 })).await.expect("an answer");
+    assert_eq!(created.status, 201);
+    assert_eq!(left(&redis, &keys), redis_before);
+
+    assert_eq!(
+        params(&postgres),
+        [
+            r#"[Text("Smartphone"), Null, Numeric("999.00"), Int32(5), Text("ELECTRONICS")]"#,
+            r#"[Text("Pen"), Null, Numeric("1.00"), Int32(0), Null]"#,
+        ]
+    );
+}
+
+#[tokio::test]
+async fn a_change_of_stock_takes_the_product_and_its_lists_out_of_the_cache() {
+    let keys = ["products:all", "products:2", "products:category:Electronics", "products:category:Books"];
+    let redis = holding(&keys);
+    let postgres =
+        ScriptedPostgres::new().expect("SET stock = $2", written(Some("Electronics"), Some("electronics")));
+    let service = start("products", &postgres, &redis).await;
+    let changed = service.patch("/api/v1/products/2/stock", r#"{"stock": 5}"#).await.expect("an answer");
+    assert_eq!((changed.status.as_u16(), &changed.body[..]), (200, PHONE.as_bytes()));
+    assert_eq!(left(&redis, &keys), ["products:category:Books"]);
+    assert_eq!(params(&postgres), ["[Int32(2), Int32(5)]"]);
+}
+
+#[tokio::test]
+async fn a_change_that_cannot_be_made_leaves_the_cache_alone() {
+    let keys = ["products:all", "products:9"];
+    let redis = holding(&keys);
+    let nothing = rows(COLUMNS.into_iter().chain(["folded"]), []);
+    let postgres = ScriptedPostgres::new()
+        .expect("SET stock = $2", nothing)
+        .expect("SET stock = $2", violation("23514", "products_stock_check"));
+    let service = start("products", &postgres, &redis).await;
+    let path = "/api/v1/products/9/stock";
+    problem(&service.patch(path, r#"{"stock": 5}"#).await.expect("an answer"), 404);
+    // Only if the schema and the validation disagree does the database have to refuse.
+    problem(&service.patch(path, r#"{"stock": 5}"#).await.expect("an answer"), 422);
+    for body in
+        [r#"{"stock": -1}"#, r#"{"stock": 1.5}"#, r#"{"stock": "5"}"#, r#"{"stock": 2147483648}"#, "{}"]
+    {
+        let refused = service.patch(path, &body).await.expect("an answer");
+        assert_eq!(pointers(&problem(&refused, 422)), ["/stock"], "{body}");
+    }
+    assert_eq!(left(&redis, &keys), keys);
+}
+
+#[tokio::test]
+async fn a_write_of_unknown_outcome_still_takes_what_it_may_have_changed_out_of_the_cache() {
+    let keys = ["products:all", "products:2", "products:category:Books"];
+    for failure in [away().into(), Error::Timeout.into(), refused("08006")] {
+        let redis = holding(&keys);
+        let postgres = ScriptedPostgres::new()
+            .expect("SET stock = $2", failure)
+            .expect("INSERT INTO products", Error::Timeout);
+        let service = start("products", &postgres, &redis).await;
+        let failed = service.patch("/api/v1/products/2/stock", r#"{"stock": 5}"#).await.expect("an answer");
+        assert!(failed.status.is_server_error(), "{failed:?}");
+        assert_eq!(left(&redis, &keys), ["products:category:Books"]);
+        let pen = json!({ "name": "Pen", "price": 1, "category": "books" });
+        problem(&service.post(LIST, &pen).await.expect("an answer"), 504);
+        assert!(left(&redis, &keys).is_empty());
+    }
+}

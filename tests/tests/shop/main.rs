@@ -1,0 +1,13 @@
+//! The shop's endpoints, over real HTTPS: what each one answers, right or wrong.
+//!
+//! One program for all of it: its tests share one Postgres server.
+
+mod cache;
+mod health;
+mod hostile_input;
+mod limits;
+mod orders;
+mod pages;
+mod products;
+mod protocol;
+mod users;
