@@ -24,7 +24,10 @@ impl Operator {
     pub fn new(admin: SocketAddr, state_dir: &Path) -> Self {
         let token = std::fs::read_to_string(state_dir.join("admin-token")).expect("the operator's token");
         let base = format!("http://{admin}");
-        Self { client: reqwest::Client::new(), base, token: token.trim().to_owned() }
+        // A request that is refused before its body was read ends its connection, so each
+        // one gets its own.
+        let client = reqwest::Client::builder().pool_max_idle_per_host(0).build().expect("a client");
+        Self { client, base, token: token.trim().to_owned() }
     }
 
     /// Sends a request with these header fields and no others of its own.

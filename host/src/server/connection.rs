@@ -9,8 +9,8 @@ use std::task::Poll;
 
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH};
-use http::{HeaderValue, Method, Request, Response, Version};
-use hyper::body::Incoming;
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
+use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -165,6 +165,7 @@ async fn answer<E: Exchange>(
 ) -> Result<Response<Outgoing>, Infallible> {
     let head_only = request.method() == Method::HEAD;
     let http1 = request.version() < Version::HTTP_2;
+    let has_body = !request.body().is_end_stream();
     let mut close = false;
     let mut response = match check(&request, &served.limits) {
         Ok(()) => served.exchange.answer(request, &served.peer).await,
@@ -175,6 +176,7 @@ async fn answer<E: Exchange>(
         }
     };
 
+    close |= has_body && is_refused_unread(response.status());
     if http1 && (close || connections.draining()) {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
@@ -185,6 +187,16 @@ async fn answer<E: Exchange>(
     }
     in_flight.activity().answer();
     Ok(response.map(|body| Outgoing::new(body, in_flight)))
+}
+
+/// Whether a request with a body may have got this answer before its body was read. The
+/// connection then ends with the answer, and says so (RFC 9112, section 9.3): a client
+/// that does not know sends its next request into a closing socket. The statuses of
+/// answers that come of a body itself are left out.
+fn is_refused_unread(status: StatusCode) -> bool {
+    use StatusCode as Status;
+    status.is_client_error()
+        && ![Status::BAD_REQUEST, Status::CONFLICT, Status::UNPROCESSABLE_ENTITY].contains(&status)
 }
 
 /// Takes leave of a client: says why, if there is something to say, closes our side,
