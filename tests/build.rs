@@ -10,7 +10,9 @@ use std::process::Command;
 const SERVICES: [&str; 3] = ["users", "products", "orders"];
 
 fn main() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    // Asked when the script runs: one build folder may serve several checkouts.
+    let package = PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it"));
+    let root = package.join("..");
     let out_dir = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
     // A folder of its own: the usual one is locked by the cargo that runs this program.
     // OUT_DIR is <target>/<profile>/build/<package>/out.

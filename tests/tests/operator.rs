@@ -178,6 +178,7 @@ async fn requests_that_are_not_the_operators_change_nothing() {
         let answer = operator.send(Method::POST, deploy, headers, rebuilt(components::USERS, 1)).await;
         answer.problem(status);
         assert_eq!(answer.header("access-control-allow-origin"), None, "{what}");
+        assert_eq!(answer.header("connection"), Some("close"), "{what}: its component was left unread");
         if status != 415 {
             operator.send(Method::POST, rollback, headers, Vec::new()).await.problem(status);
         }
