@@ -119,8 +119,13 @@ pub const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 // ---- Guests -----------------------------------------------------------------
 
-/// Instances of all services together, warm and busy.
+/// `runtime.instances_max`: instances of all services together, warm and busy. Eight
+/// services that are full at once, or a thousand with one each and as many to spare.
 pub const INSTANCES_MAX: u32 = 2_000;
+/// Services that start at once. Each has a thread that loads or compiles and, when it
+/// compiles, up to 100 MiB; and each waits for the disk and for its backends, so more than
+/// there are cores.
+pub const SERVICES_STARTING_MAX: usize = 32;
 /// How often the engine's epoch advances: the grain of a deadline for a guest that
 /// computes, and how long it may keep a worker thread from other work.
 pub const EPOCH_TICK: Duration = Duration::from_millis(5);
@@ -252,6 +257,28 @@ pub const CACHE_PENDING_MAX: usize = 10_000;
 pub const CACHE_PURGE_BATCH: usize = 500;
 /// The longest pause between two attempts to replay invalidations.
 pub const CACHE_REPLAY_PAUSE_MAX: Duration = Duration::from_millis(500);
+/// How often Redis is asked for a sign of life on the connection of the near cache:
+/// twice within the time below, so that one slow answer costs nothing.
+pub const NEAR_PROBE_PERIOD: Duration = Duration::from_millis(500);
+/// What is near is trusted if Redis has answered a question asked so long ago at most.
+/// It is how long another host's write may go unseen when the network fails without a
+/// word; shorter, and a busy machine would doubt a healthy connection.
+pub const NEAR_TRUST_MAX: Duration = Duration::from_secs(1);
+/// Until a Redis that refused client-side caching is asked again: one that has been
+/// replaced by a newer one closes its connections, but a proxy may hide that.
+pub const NEAR_REFUSED_PAUSE: Duration = Duration::from_secs(30);
+/// Counters of changed keys, 1 MiB of them: with the 40,000 values that three services
+/// keep near by default, a write drops another key's value once in three times.
+pub const CHANGE_COUNTERS: usize = 128 * KIB;
+/// `grants.cache.near_kib`: a list of 300 KiB and 10,000 items of 500 bytes, in each
+/// service that uses so much of it; an unused one takes nothing.
+pub const NEAR_KIB: usize = 16 * KIB;
+/// What a value takes beside itself and its key: its place in the map, some 250 bytes,
+/// and the headers of a rendition.
+pub const NEAR_ENTRY_BYTES: usize = KIB;
+/// A value that would take more than this part of the bound is not kept near: it would
+/// push out too many others.
+pub const NEAR_VALUE_SHARE: usize = 8;
 
 // ---- The manifest -----------------------------------------------------------
 
@@ -274,8 +301,9 @@ pub const HEADER_FIELDS: RangeInclusive<u64> = 1..=1_000;
 pub const REQUEST_LINE_BYTES: RangeInclusive<u64> = 64..=64 * 1024;
 /// `services.*.limits.memory_mib`, up to the allocator's slots.
 pub const MEMORIES_MIB: RangeInclusive<u64> = 1..=MEMORY_MIB_CEILING as u64;
-/// `services.*.limits.concurrency_max`: no more than there are instances.
-pub const CONCURRENCY: RangeInclusive<u64> = 1..=INSTANCES_MAX as u64;
+/// `runtime.instances_max`: each takes 4 GiB of address space, memory or not, and a
+/// process has 128 TiB of it.
+pub const INSTANCES: RangeInclusive<u64> = 1..=20_000;
 /// `services.*.limits.*_body_bytes_max`: bodies are whole in memory.
 pub const BODY_BYTES: RangeInclusive<u64> = 0..=64 * 1024 * 1024;
 /// `services.*.limits.call_depth_max`: each level holds an instance.
@@ -284,6 +312,9 @@ pub const CALL_DEPTHS: RangeInclusive<u64> = 0..=16;
 pub const INSTANCE_REQUESTS: RangeInclusive<u64> = 1..=1 << 53;
 /// `grants.postgres.pool_max`: a Postgres as it comes takes 100 connections in all.
 pub const POOL_CONNECTIONS: RangeInclusive<u64> = 1..=100;
+/// `grants.cache.near_kib`: 0 switches it off; a GiB is more than any service's share
+/// of a machine should be.
+pub const NEAR_KIBS: RangeInclusive<u64> = 0..=1024 * 1024;
 
 // ---- The local form's own Postgres and Redis --------------------------------
 
@@ -313,3 +344,7 @@ pub const ADMIN_READ_TIMEOUT: Duration = Duration::from_secs(10);
 pub const ADMIN_DEPLOY_TIMEOUT: Duration = Duration::from_secs(300);
 /// An answer of the operator's API: a full history is 300 KiB.
 pub const ADMIN_ANSWER_BYTES_MAX: usize = 16 * MIB;
+
+/// Headers of stored answers that one route remembers: some hundred bytes each, so that
+/// a route has a MiB of them at most.
+pub const STORED_HEADERS_MAX: usize = 1_000;

@@ -12,8 +12,13 @@ pub struct KeyPatterns {
 impl KeyPatterns {
     /// The patterns of a manifest's grant.
     pub fn new(grant: &KeysGrant) -> Self {
+        Self::of(&grant.keys)
+    }
+
+    /// The patterns of a list.
+    pub fn of(patterns: &[String]) -> Self {
         let (mut exact, mut prefixes) = (Vec::new(), Vec::new());
-        for key in &grant.keys {
+        for key in patterns {
             match key.strip_suffix('*') {
                 Some(prefix) => prefixes.push(prefix.to_owned()),
                 None => exact.push(key.clone()),

@@ -84,7 +84,7 @@ impl LogSink {
     /// Begins a request: its id goes onto each line, and its budget is whole again.
     pub fn begin(&self, request: &RequestId) {
         let mut state = self.lock();
-        state.request = Some(request.clone());
+        state.request = Some(*request);
         state.lines_left = LOG_LINES_MAX;
         state.bytes_left = LOG_BYTES_MAX;
     }

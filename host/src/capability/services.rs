@@ -31,6 +31,8 @@ impl services::Host for Context {
         let Some(caller) = self.capabilities.services.clone() else {
             return Ok(Err(Error::NotGranted(service)));
         };
+        // What the cache had before may be what the other service changes.
+        self.request.read = None;
         Ok(caller.call(&service, request, &self.request).await)
     }
 }

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use http::HeaderName;
+
 use super::reader::{Reading, Table, Text};
-use super::{Grants, KeysGrant, PostgresGrant};
+use super::{CacheGrant, Grants, KeysGrant, PostgresGrant};
 use crate::limits;
 
 /// Grants, and where the names of other services stand.
@@ -23,8 +25,9 @@ pub(super) fn read(reading: &Reading<'_>, service: &Table<'_, '_>, request_timeo
         stats: table.boolean("stats", false),
         postgres: table.table("postgres").and_then(|table| postgres(reading, table, request_timeout)),
         redis: table.table("redis").and_then(|table| keys(reading, table)),
-        cache: table.table("cache").and_then(|table| keys(reading, table)),
+        cache: table.table("cache").and_then(|table| cache(reading, table)),
         services: services.iter().map(|name| name.value.clone()).collect(),
+        headers: table.texts("headers").map(|names| headers(reading, names)),
     };
     table.finish();
     ReadGrants { grants, services }
@@ -48,12 +51,28 @@ fn postgres(reading: &Reading<'_>, table: Table<'_, '_>, request_timeout: Durati
 }
 
 fn keys(reading: &Reading<'_>, table: Table<'_, '_>) -> Option<KeysGrant> {
+    let keys = required_patterns(reading, &table);
+    table.finish();
+    Some(KeysGrant { keys: keys? })
+}
+
+fn cache(reading: &Reading<'_>, table: Table<'_, '_>) -> Option<CacheGrant> {
+    let keys = required_patterns(reading, &table);
+    let near_kib = table.integer("near_kib", limits::NEAR_KIBS, limits::NEAR_KIB);
+    let private = patterns(reading, table.texts("private").unwrap_or_default());
+    table.finish();
+    Some(CacheGrant { keys: keys?, near_kib, private })
+}
+
+fn required_patterns(reading: &Reading<'_>, table: &Table<'_, '_>) -> Option<Vec<String>> {
     let keys = table.texts("keys");
     if keys.as_ref().is_none_or(Vec::is_empty) {
         table.missing("keys", "[\"users:*\"]");
     }
-    table.finish();
-    let keys = keys?;
+    keys.map(|keys| patterns(reading, keys))
+}
+
+fn patterns(reading: &Reading<'_>, keys: Vec<Text>) -> Vec<String> {
     for key in &keys {
         let star_inside = key.value.find('*').is_some_and(|star| star + 1 < key.value.len());
         if key.value.is_empty() {
@@ -72,7 +91,22 @@ fn keys(reading: &Reading<'_>, table: Table<'_, '_>) -> Option<KeysGrant> {
         let message = format!("{} is no pattern of keys: {reason}", key.shown());
         reading.record(reading.fault(&key.span, message).help("for example: \"users:*\""));
     }
-    Some(KeysGrant { keys: keys.into_iter().map(|key| key.value).collect() })
+    keys.into_iter().map(|key| key.value).collect()
+}
+
+/// Names of header fields, in lower case as a guest sees them.
+fn headers(reading: &Reading<'_>, names: Vec<Text>) -> Vec<String> {
+    let mut read = Vec::with_capacity(names.len());
+    for name in names {
+        match HeaderName::from_bytes(name.value.as_bytes()) {
+            Ok(legal) => read.push(legal.as_str().to_owned()),
+            Err(_) => {
+                let message = format!("{} is no name of a header field", name.shown());
+                reading.record(reading.fault(&name.span, message).help("for example: \"content-type\""));
+            }
+        }
+    }
+    read
 }
 
 fn is_role(name: &str) -> bool {

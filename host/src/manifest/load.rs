@@ -8,7 +8,7 @@ use toml::de::DeTable;
 use super::fault::{Fault, ManifestErrors};
 use super::reader::{Reading, Table};
 use super::source::Source;
-use super::{Manifest, backend, conflict, server, service};
+use super::{Manifest, backend, conflict, runtime, server, service};
 use crate::limits::MANIFEST_BYTES_MAX;
 
 impl Manifest {
@@ -81,7 +81,8 @@ fn read(reading: &Reading<'_>, path: &Path) -> Manifest {
     // reported as faults that are none.
     let empty = DeTable::new();
     let root = Table::root(reading, if errors.is_empty() { document.get_ref() } else { &empty });
-    let services = service::read_all(reading, &root);
+    let runtime = runtime::read(&root);
+    let services = service::read_all(reading, &root, &runtime);
     let manifest = Manifest {
         path: std::path::absolute(path).unwrap_or_else(|_| path.to_owned()),
         dir: reading.dir.clone(),
@@ -89,6 +90,7 @@ fn read(reading: &Reading<'_>, path: &Path) -> Manifest {
         admin: server::read_admin(&root),
         postgres: backend::read_postgres(reading, &root),
         redis: backend::read_redis(reading, &root),
+        runtime,
         services: services.iter().map(|read| (read.service.name.clone(), read.service.clone())).collect(),
     };
     conflict::check(reading, &root, &manifest, &services);

@@ -20,6 +20,7 @@
 //! | `postgres.url`, `redis.url` | connection strings | the local form starts its own |
 //! | `postgres.migrations` | a folder | none |
 //! | `postgres.sample_data` | a file | none |
+//! | `runtime.instances_max` | 1 to 20,000 | 2,000 |
 //! | `services.NAME` | lower-case letters, digits, hyphens; at most 63 | |
 //! | `….component` | a file; it must exist unless there is a `build` | required |
 //! | `….build` | program and arguments | none |
@@ -27,12 +28,14 @@
 //! | `….direct` | `port`, `routes` | none |
 //! | `….isolation` | `"instance"`, `"request"` | `"instance"` |
 //! | `….settings` | names with strings, numbers, booleans | none |
-//! | `….grants` | `log`, `config`, `stats` = `true`; `postgres = { role, pool_max, statement_timeout_ms }`; `redis`, `cache` = `{ keys }`; `services = []` | nothing |
+//! | `….grants` | `log`, `config`, `stats` = `true`; `postgres = { role, pool_max, statement_timeout_ms }`; `redis = { keys }`; `cache = { keys, near_kib, private }`; `services = []` | nothing |
+//! | `….grants.cache.near_kib` | 0 (no near cache) to 1,048,576 | 16,384 |
+//! | `….grants.cache.private` | patterns of keys that are never kept near | none |
 //! | `….grants.postgres.pool_max` | 1 to 100 | 8 |
 //! | `….grants.postgres.statement_timeout_ms` | 1 to 3,600,000 | 4,500, and less than the request's own deadline |
 //! | `….limits.memory_mib` | 1 to 256 | 64 |
 //! | `….limits.request_timeout_ms` | 1 to 3,600,000 | 5,000 |
-//! | `….limits.concurrency_max` | 1 to 2,000 | 256 |
+//! | `….limits.concurrency_max` | 1 to `runtime.instances_max` | 256, or `instances_max` if less |
 //! | `….limits.request_body_bytes_max` | 0 to 64 MiB | 1 MiB |
 //! | `….limits.response_body_bytes_max` | 0 to 64 MiB | 8 MiB |
 //! | `….limits.call_depth_max` | 0 to 16 | 4 |
@@ -47,6 +50,7 @@ mod load;
 mod reader;
 mod reference;
 mod route;
+mod runtime;
 mod server;
 mod service;
 mod source;
@@ -56,5 +60,6 @@ mod types;
 
 pub(crate) use fault::nearest;
 pub use fault::{Fault, ManifestErrors};
+pub(crate) use route::parameters;
 pub use service::is_service_name;
 pub use types::*;

@@ -1,16 +1,18 @@
 //! Routes: path templates and the methods they answer.
 
-use super::Route;
 use super::reader::{Reading, Table, Text};
+use super::{CacheGrant, Route};
+use crate::capability::grants::KeyPatterns;
 
 /// The methods that a route may name.
 const METHODS: &[&str] = &["GET", "POST", "PUT", "PATCH", "DELETE"];
 
-/// A route and where its path stands.
+/// A route, and where its path and its cache key stand.
 #[derive(Clone)]
 pub(super) struct ReadRoute {
     pub(super) route: Route,
     pub(super) path: Text,
+    pub(super) cache: Option<Text>,
 }
 
 /// Reads the `routes` of a table; `None` when there is no such key.
@@ -26,6 +28,7 @@ fn read(reading: &Reading<'_>, table: Table<'_, '_>) -> Option<ReadRoute> {
         table.missing("methods", "[\"GET\"]");
     }
     let methods = read_methods(reading, methods.unwrap_or_default());
+    let cache = table.text("cache");
     table.finish();
     let path = path?;
     if let Err(reason) = check_path(&path.value, true) {
@@ -33,7 +36,68 @@ fn read(reading: &Reading<'_>, table: Table<'_, '_>) -> Option<ReadRoute> {
         reading.record(reading.fault(&path.span, message).help("for example: \"/api/v1/things/{id}\""));
         return None;
     }
-    Some(ReadRoute { route: Route { path: path.value.clone(), methods }, path })
+    if let Some(key) = &cache
+        && let Err(reason) = check_cache_key(&key.value, &path.value, &methods)
+    {
+        let message = format!("{} is no cache key of this route: {reason}", key.shown());
+        reading.record(reading.fault(&key.span, message).help("for example: \"things:{id}\""));
+        return None;
+    }
+    let route =
+        Route { path: path.value.clone(), methods, cache: cache.as_ref().map(|key| key.value.clone()) };
+    Some(ReadRoute { route, path, cache })
+}
+
+/// Checks that a service may cache under the keys of its routes.
+pub(super) fn check_granted(reading: &Reading<'_>, routes: &[ReadRoute], grant: Option<&CacheGrant>) {
+    for key in routes.iter().filter_map(|route| route.cache.as_ref()) {
+        let granted = grant.is_some_and(|grant| {
+            let patterns = KeyPatterns::of(&grant.keys);
+            match key.value.split_once('{') {
+                // Whatever stands for the parameters, the pattern must allow it.
+                Some((fixed, _)) => {
+                    patterns.prefixes().iter().any(|prefix| fixed.starts_with(prefix.as_str()))
+                }
+                None => patterns.allow(&key.value),
+            }
+        });
+        if !granted {
+            let message = format!("the service may not cache under {}", key.shown());
+            let hint = "grant it: `cache = { keys = [\"…*\"] }` in its grants, with what the key begins with";
+            reading.record(reading.fault(&key.span, message).hint(hint));
+        }
+    }
+}
+
+/// Whether a key can be that of a route's answer; if not, why.
+fn check_cache_key(key: &str, path: &str, methods: &[String]) -> Result<(), String> {
+    if key.is_empty() {
+        return Err("it is empty".into());
+    }
+    if !methods.iter().any(|method| method == "GET") {
+        return Err("only the answer to a GET is cached, and the route has none".into());
+    }
+    let named: Vec<&str> = parameters(path).collect();
+    let mut used = Vec::new();
+    let mut rest = key;
+    while let Some((_, after)) = rest.split_once('{') {
+        let (name, after) = after.split_once('}').ok_or("a `{` is not closed")?;
+        if !named.contains(&name) {
+            return Err(format!("the path has no parameter `{{{name}}}`"));
+        }
+        used.push(name);
+        rest = after;
+    }
+    // Two addresses would share one answer.
+    named
+        .iter()
+        .find(|name| !used.contains(name))
+        .map_or(Ok(()), |name| Err(format!("it lacks `{{{name}}}`")))
+}
+
+/// The names of a path's parameters, in its order.
+pub(crate) fn parameters(path: &str) -> impl Iterator<Item = &str> {
+    path.split('/').filter_map(|segment| segment.strip_prefix('{')?.strip_suffix('}'))
 }
 
 fn read_methods(reading: &Reading<'_>, written: Vec<Text>) -> Vec<String> {

@@ -4,7 +4,7 @@ use super::backend::existing_file;
 use super::grant::{self, ReadGrants};
 use super::reader::{Reading, Table, Text};
 use super::route::{self, ReadRoute};
-use super::{Direct, Isolation, Service, ServiceLimits};
+use super::{Direct, Isolation, Runtime, Service, ServiceLimits};
 use crate::limits;
 
 /// A service with the places that the checks between services point to.
@@ -18,9 +18,9 @@ pub(super) struct ReadService {
 }
 
 /// Reads every service, in name order.
-pub(super) fn read_all(reading: &Reading<'_>, root: &Table<'_, '_>) -> Vec<ReadService> {
+pub(super) fn read_all(reading: &Reading<'_>, root: &Table<'_, '_>, runtime: &Runtime) -> Vec<ReadService> {
     let services = root.named_tables("services");
-    services.into_iter().map(|(name, table)| read(reading, &name, table)).collect()
+    services.into_iter().map(|(name, table)| read(reading, &name, table, runtime)).collect()
 }
 
 /// Whether a service may have this name: it is part of DNS names, file names and
@@ -32,7 +32,7 @@ pub fn is_service_name(name: &str) -> bool {
         && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
 }
 
-fn read(reading: &Reading<'_>, name: &Text, table: Table<'_, '_>) -> ReadService {
+fn read(reading: &Reading<'_>, name: &Text, table: Table<'_, '_>, runtime: &Runtime) -> ReadService {
     if !is_service_name(&name.value) {
         let message = format!("{} is no name for a service", name.shown());
         let help =
@@ -50,8 +50,12 @@ fn read(reading: &Reading<'_>, name: &Text, table: Table<'_, '_>) -> ReadService
         Vec::new()
     });
     let direct = table.table("direct").map(|table| direct(reading, table));
-    let limits = read_limits(&table);
+    let limits = read_limits(&table, runtime);
     let ReadGrants { grants, services } = grant::read(reading, &table, limits.request_timeout);
+    route::check_granted(reading, &routes, grants.cache.as_ref());
+    if let Some((_, routes, _)) = &direct {
+        route::check_granted(reading, routes, grants.cache.as_ref());
+    }
     let service = Service {
         name: name.value.clone(),
         component: component.unwrap_or_default(),
@@ -115,13 +119,18 @@ fn isolation(reading: &Reading<'_>, table: &Table<'_, '_>) -> Isolation {
     }
 }
 
-fn read_limits(service: &Table<'_, '_>) -> ServiceLimits {
-    let Some(table) = service.table("limits") else { return ServiceLimits::default() };
+fn read_limits(service: &Table<'_, '_>, runtime: &Runtime) -> ServiceLimits {
+    // No more requests at once than there are instances for them.
+    let instances_max = runtime.instances_max;
+    let concurrency_max = limits::CONCURRENCY_MAX.min(instances_max as usize);
+    let Some(table) = service.table("limits") else {
+        return ServiceLimits { concurrency_max, ..ServiceLimits::default() };
+    };
     let memory_mib = table.integer("memory_mib", limits::MEMORIES_MIB, limits::MEMORY_MIB);
     let read = ServiceLimits {
         memory_mib,
         request_timeout: table.millis("request_timeout_ms", limits::TIMEOUTS_MS, limits::REQUEST_TIMEOUT),
-        concurrency_max: table.integer("concurrency_max", limits::CONCURRENCY, limits::CONCURRENCY_MAX),
+        concurrency_max: table.integer("concurrency_max", 1..=u64::from(instances_max), concurrency_max),
         request_body_bytes_max: table.integer(
             "request_body_bytes_max",
             limits::BODY_BYTES,

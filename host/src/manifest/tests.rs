@@ -86,7 +86,7 @@ fn a_full_manifest_is_read_to_the_last_key() {
         log = "true"
         stats = true
         postgres = { role = "users_service", pool_max = 3 }
-        cache = { keys = ["users:*"] }
+        cache = { keys = ["users:*"], private = ["users:session:*"] }
         services = ["users"]
         [services.users.limits]
         memory_mib = 8
@@ -112,12 +112,36 @@ fn a_full_manifest_is_read_to_the_last_key() {
     assert!(users.grants.log && users.grants.stats && !users.grants.config);
     assert_eq!(users.grants.services, ["users"]);
     assert_eq!(users.grants.redis, None);
+    let private = vec!["users:session:*".to_owned()];
+    let cache = CacheGrant { private, ..CacheGrant::new(vec!["users:*".to_owned()]) };
+    assert_eq!(users.grants.cache.as_ref(), Some(&cache));
+    assert_eq!(cache.near_kib, limits::NEAR_KIB);
     let settings: Vec<_> =
         users.settings.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     assert_eq!(settings, [("debug", "false"), ("greeting", "hi hunter2"), ("page", "100")]);
     let postgres = users.grants.postgres.as_ref().expect("a grant");
     assert_eq!((postgres.pool_max, postgres.statement_timeout), (3, Duration::from_millis(900)));
     assert_eq!((users.limits.memory_mib, users.limits.instance_memory_mark_mib), (8, 8));
+}
+
+#[test]
+fn no_service_takes_more_requests_at_once_than_there_are_instances() {
+    let few = r#"
+        [runtime]
+        instances_max = 8
+        [services.users]
+        component = "users.wasm"
+        routes = [{ path = "/users", methods = ["GET"] }]
+        "#;
+    let manifest = parsed(few);
+    assert_eq!(manifest.runtime.instances_max, 8);
+    assert_eq!(manifest.services["users"].limits.concurrency_max, 8);
+    assert_eq!(parsed("").runtime.instances_max, limits::INSTANCES_MAX);
+
+    let errors = parse(&format!("{few}limits = {{ concurrency_max = 9 }}")).expect_err("9 of 8");
+    let shown = errors.to_string();
+    assert!(shown.contains("`services.users.limits.concurrency_max` is out of range: 9"), "{shown}");
+    assert!(shown.contains("a whole number from 1 to 8"), "{shown}");
 }
 
 #[test]

@@ -20,6 +20,8 @@ pub struct Manifest {
     pub postgres: Postgres,
     /// The Redis that the services share.
     pub redis: Redis,
+    /// The engine that all services run in.
+    pub runtime: Runtime,
     /// The services by name, in name order.
     pub services: BTreeMap<String, Service>,
 }
@@ -92,6 +94,14 @@ pub struct Redis {
     pub url: Option<String>,
 }
 
+/// `[runtime]`: the engine that all services run in.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Runtime {
+    /// Instances of all services together, warm and busy. Beyond it a request is answered
+    /// with 503.
+    pub instances_max: u32,
+}
+
 /// `[services.NAME]`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Service {
@@ -123,6 +133,9 @@ pub struct Route {
     pub path: String,
     /// Upper case, in the order written. HEAD comes with GET, OPTIONS with all.
     pub methods: Vec<String>,
+    /// The cache key of what a GET without a query answers, with the path's parameters
+    /// in it: `users:{id}`. The host then looks there before it enters the guest.
+    pub cache: Option<String>,
 }
 
 /// `[services.NAME.direct]`.
@@ -148,9 +161,12 @@ pub struct Grants {
     /// `redis = { keys = ["…"] }`: patterns of keys, `*` for any rest.
     pub redis: Option<KeysGrant>,
     /// `cache = { keys = ["…"] }`
-    pub cache: Option<KeysGrant>,
+    pub cache: Option<CacheGrant>,
     /// `services = ["…"]`: the services it may call.
     pub services: Vec<String>,
+    /// `headers = ["…"]`: the only header fields of a request that it is shown, in lower
+    /// case. `None`: all but the connection's own.
+    pub headers: Option<Vec<String>>,
 }
 
 /// A database role of its own.
@@ -169,6 +185,24 @@ pub struct PostgresGrant {
 pub struct KeysGrant {
     /// Exact keys, or a prefix followed by `*`.
     pub keys: Vec<String>,
+}
+
+/// Keys that a service may cache, and what of them is kept in the host's memory.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CacheGrant {
+    /// Exact keys, or a prefix followed by `*`.
+    pub keys: Vec<String>,
+    /// The bound of the near cache in KiB; 0 switches it off.
+    pub near_kib: usize,
+    /// Patterns, as `keys` has them, of those that are never kept near.
+    pub private: Vec<String>,
+}
+
+impl CacheGrant {
+    /// These keys, and the defaults for the rest.
+    pub fn new(keys: Vec<String>) -> Self {
+        Self { keys, near_kib: crate::limits::NEAR_KIB, private: Vec::new() }
+    }
 }
 
 /// `[services.NAME.limits]`; the defaults and their reasons are in

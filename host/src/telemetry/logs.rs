@@ -21,7 +21,7 @@ pub const FILTER_VAR: &str = "WASMYARD_LOG";
 pub const FORMAT_VAR: &str = "WASMYARD_LOG_FORMAT";
 /// What is logged when nothing else is said: everything from info upwards; the
 /// libraries below the host only when they warn.
-const FILTER_DEFAULT: &str = "warn,wasmyard=info,guest=info,access=info";
+const FILTER_DEFAULT: &str = "warn,rustls=error,wasmyard=info,guest=info,access=info";
 
 /// How a line is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -18,6 +18,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
 use super::{Latency, Origin, RouteStats, ServiceStats};
+use crate::capability::cache::NearUsage;
 use crate::server::ConnectionStats;
 
 /// The `Content-Type` of [`Scrape::render`]'s text.
@@ -25,6 +26,9 @@ pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; cha
 
 /// One counter of a service.
 type Count = fn(&ServiceStats) -> u64;
+
+/// One number of a service's near cache.
+type NearGauge = fn(&NearUsage) -> u64;
 
 /// What one scrape reads.
 #[derive(Debug, Default)]
@@ -90,6 +94,7 @@ impl Collector for Scrape {
             counted(&mut family, &[service.label(), ("result", "hit")], hits)?;
             counted(&mut family, &[service.label(), ("result", "miss")], misses)?;
         }
+        self.near(&mut to)?;
         let counters: [(&str, &str, Count); 3] = [
             (
                 "requests_abandoned",
@@ -172,6 +177,37 @@ impl Scrape {
                 None,
             )
         })
+    }
+
+    /// Services without a near cache have only the first of these.
+    fn near(&self, to: &mut DescriptorEncoder) -> fmt::Result {
+        let help = "Cache hits that were answered from the host's memory";
+        let mut family = counter(to, "cache_near_hits", help)?;
+        for service in &self.services {
+            counted(&mut family, &[service.label()], service.stats.near().hits.load(Relaxed))?;
+        }
+        let usages: Vec<(&ServiceScrape, NearUsage)> = self
+            .services
+            .iter()
+            .filter_map(|service| Some((service, service.stats.near().usage()?)))
+            .collect();
+        let help = "Times that everything near was dropped at once";
+        let mut family = counter(to, "cache_near_flushes", help)?;
+        for (service, usage) in &usages {
+            counted(&mut family, &[service.label()], usage.flushes)?;
+        }
+        let gauges: [(&str, &str, NearGauge); 3] = [
+            ("cache_near_entries", "Values in the host's memory", |usage| usage.entries),
+            ("cache_near_bytes", "What these count for", |usage| usage.bytes),
+            ("cache_near_trusted", "1 if the host's memory is used", |usage| usage.trusted.into()),
+        ];
+        for (name, help, read) in gauges {
+            let mut family = gauge(to, name, help)?;
+            for (service, usage) in &usages {
+                gauged(&mut family, &[service.label()], read(usage))?;
+            }
+        }
+        Ok(())
     }
 
     fn connections(&self, to: &mut DescriptorEncoder) -> fmt::Result {
@@ -283,6 +319,7 @@ mod tests {
             r#"wasmyard_guest_failures_total{service="users",kind="saturated"} 1"#,
             r#"wasmyard_saturated_total{service="users"} 1"#,
             r#"wasmyard_cache_lookups_total{service="users",result="hit"} 0"#,
+            r#"wasmyard_cache_near_hits_total{service="users"} 0"#,
             r#"wasmyard_instances{service="users",state="warm"} 3"#,
             r#"wasmyard_version_active{service="users",version="0123456789ab"} 1"#,
             r#"wasmyard_instances_retired_total{service="users"} 2"#,

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 
 use super::Latency;
 use super::traffic::{RouteStats, StatusCounts};
-use crate::capability::cache::CacheCounters;
+use crate::capability::cache::{CacheCounters, NearCounters};
 use crate::capability::stats::{Reader, Snapshot};
 use crate::runtime::Failure;
 
@@ -142,6 +142,13 @@ impl ServiceStats {
     /// Cache hits and misses.
     pub fn cache(&self) -> (u64, u64) {
         (self.cache.hits.load(Relaxed), self.cache.misses.load(Relaxed))
+    }
+}
+
+impl ServiceStats {
+    /// The near cache's part of the hits, and what it holds.
+    pub fn near(&self) -> &NearCounters {
+        &self.cache.near
     }
 }
 

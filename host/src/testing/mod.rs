@@ -30,7 +30,7 @@
 //! // A Redis whose clock the test moves.
 //! let redis = FakeRedis::new();
 //! let (_, cache) = redis.grant(&KeysGrant { keys: vec!["users:*".into()] });
-//! let Ok(Lookup::Fill(mut fill)) = cache.backend.lookup("users:1", deadline).await else { panic!() };
+//! let Ok(Lookup::Fill(mut fill)) = cache.backend.lookup("users:1", deadline, None).await else { panic!() };
 //! fill.store(b"{}".to_vec(), Duration::from_secs(60)).await;
 //! assert_eq!(redis.value("users:1").as_deref(), Some(&b"{}"[..]));
 //! redis.advance(Duration::from_secs(61));

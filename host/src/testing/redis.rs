@@ -12,7 +12,7 @@ use crate::capability::cache::{
 use crate::capability::grants::KeyPatterns;
 use crate::capability::redis::{Condition, Error, GrantedRedis, Redis, Reply};
 use crate::limits::CACHE_LEASE_TTL;
-use crate::manifest::KeysGrant;
+use crate::manifest::{CacheGrant, KeysGrant};
 
 /// A fake [`Redis`], and the store of a real [`CacheAside`]. Time stands still until
 /// [`advance`](FakeRedis::advance) is called. Clones share everything.
@@ -52,7 +52,7 @@ impl FakeRedis {
     pub fn grant(&self, grant: &KeysGrant) -> (GrantedRedis, GrantedCache) {
         let keys = Arc::new(KeyPatterns::new(grant));
         let redis = GrantedRedis { backend: Arc::new(self.clone()), keys };
-        (redis, self.aside.grant(grant, self.counters.clone()))
+        (redis, self.aside.grant(&CacheGrant::new(grant.keys.clone()), self.counters.clone()))
     }
 
     /// Hits and misses of the cache.

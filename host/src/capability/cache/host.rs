@@ -26,7 +26,8 @@ impl cache::Host for Context {
         if let Err(error) = cache.check(std::slice::from_ref(&key)) {
             return Ok(Err(error));
         }
-        let found = match cache.backend.lookup(&key, self.request.deadline).await {
+        let read = self.request.read.take().filter(|(read, _)| *read == key).map(|(_, found)| found);
+        let found = match cache.backend.lookup(&key, self.request.deadline, read).await {
             Ok(found) => found,
             Err(error) => return Ok(Err(error)),
         };
@@ -39,6 +40,7 @@ impl cache::Host for Context {
     }
 
     async fn invalidate(&mut self, keys: Vec<String>) -> Result<Result<(), Error>> {
+        self.request.read = None;
         let cache = self.cache()?;
         Ok(match cache.check(&keys) {
             Ok(()) => cache.backend.invalidate(&keys).await,

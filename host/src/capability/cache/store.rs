@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use redis::Script;
 
 use crate::capability::redis::script::invocation;
-use crate::capability::redis::{Error, RedisConnection};
+use crate::capability::redis::{Error, RedisConnection, Tracking};
 use crate::limits::{CACHE_LEASE_TTL, CACHE_PURGE_BATCH};
 
 /// What stands before the key of every lease token.
@@ -46,6 +46,12 @@ pub trait CacheStore: Send + Sync {
 
     /// Takes away all values and tokens under keys that begin so, in small batches.
     async fn purge(&self, prefix: &str) -> Result<(), Outage>;
+
+    /// Reads that can be kept near, if the store has them. It is told of every value
+    /// that the methods above have changed, or found to be changed, before they return.
+    fn tracking(&self) -> Option<&Arc<Tracking>> {
+        None
+    }
 }
 
 /// [`CacheStore`] in Redis: the value under its own key, exactly as given; the token
@@ -89,7 +95,10 @@ impl CacheStore for RedisStore {
         let lease_key = lease_key(key);
         let script = invocation(&self.lease, [key, &lease_key], [fresh.as_bytes(), ttl.as_bytes()]);
         match self.redis.invoke::<(Vec<u8>, Option<i64>)>(&script).await {
-            Ok((value, Some(left))) => Ok(Ok((value, ttl_ms(left)))),
+            Ok((value, Some(left))) => {
+                self.redis.tracking().overtaken(key);
+                Ok(Ok((value, ttl_ms(left))))
+            }
             Ok((token, None)) => Ok(Err(String::from_utf8_lossy(&token).into_owned())),
             Err(error) => Err(outage(error)),
         }
@@ -99,6 +108,7 @@ impl CacheStore for RedisStore {
         let ttl = ttl.as_millis().max(1).to_string();
         let lease_key = lease_key(key);
         let script = invocation(&self.fill, [key, &lease_key], [token.as_bytes(), value, ttl.as_bytes()]);
+        let _writing = self.redis.tracking().writing(std::slice::from_ref(&key));
         self.redis.invoke(&script).await.map_err(outage)
     }
 
@@ -107,6 +117,9 @@ impl CacheStore for RedisStore {
         for key in keys {
             command.arg(key).arg(lease_key(key));
         }
+        // Before, so that no lookup gives what is on its way out; and after, because a
+        // value may have been read just before Redis took it away.
+        let _writing = self.redis.tracking().writing(keys);
         self.redis.command(&command).await.map_err(outage)
     }
 
@@ -126,7 +139,12 @@ impl CacheStore for RedisStore {
                 }
             }
         }
+        self.redis.tracking().flush();
         Ok(())
+    }
+
+    fn tracking(&self) -> Option<&Arc<Tracking>> {
+        Some(self.redis.tracking())
     }
 }
 
@@ -154,7 +172,7 @@ fn pattern(prefix: &str) -> String {
 }
 
 /// From `PTTL`: -1 says never, -2 that it has just gone.
-fn ttl_ms(left: i64) -> u64 {
+pub(super) fn ttl_ms(left: i64) -> u64 {
     if left == -1 { super::TTL_NEVER_MS } else { u64::try_from(left).unwrap_or(0) }
 }
 

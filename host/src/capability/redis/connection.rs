@@ -15,6 +15,7 @@ use tokio::time::timeout;
 use super::reply::{Trust, classify, of_script};
 use super::script::{Scripts, invocation};
 use super::supervisor::Link;
+use super::tracking::Tracking;
 use super::{Condition, Error, Redis, Reply};
 use crate::limits::{REDIS_COMMAND_TIMEOUT, REDIS_REPLY_BYTES_MAX, REDIS_VALUE_BYTES_MAX};
 
@@ -25,6 +26,7 @@ pub struct RedisConnection {
     link: Arc<Link>,
     scripts: Scripts,
     supervisor: JoinHandle<()>,
+    tracking: Arc<Tracking>,
 }
 
 impl RedisConnection {
@@ -36,9 +38,16 @@ impl RedisConnection {
     /// When `url` is not a connection string; the error does not repeat it.
     pub fn open(url: &str) -> anyhow::Result<Self> {
         let client = Client::open(url).context("redis.url is not a connection string")?;
+        let tracking = Tracking::new(&client).context("redis.url cannot be used")?;
         let link = Arc::new(Link::new(client));
         let supervisor = tokio::spawn(link.clone().supervise());
-        Ok(Self { link, scripts: Scripts::new(), supervisor })
+        Ok(Self { link, scripts: Scripts::new(), supervisor, tracking: Arc::new(tracking) })
+    }
+
+    /// The tracked reads beside this connection. What is written through the methods of
+    /// [`Redis`] counts there as changed.
+    pub fn tracking(&self) -> &Arc<Tracking> {
+        &self.tracking
     }
 
     /// Whether there is a trusted connection, and each change of that.
@@ -89,6 +98,7 @@ impl RedisConnection {
     ) -> Result<Reply, Error> {
         let limit = limit.to_string();
         let args = [script.as_bytes(), limit.as_bytes()].into_iter().chain(args.iter().map(Vec::as_slice));
+        let _writing = self.tracking.writing(keys);
         let keys = keys.iter().map(String::as_str);
         of_script(self.invoke(&invocation(&self.scripts.fence, keys, args)).await?)
     }
@@ -119,6 +129,7 @@ impl RedisConnection {
 impl Drop for RedisConnection {
     fn drop(&mut self) {
         self.supervisor.abort();
+        self.tracking.stop();
     }
 }
 
@@ -157,6 +168,7 @@ impl Redis for RedisConnection {
                 command.arg("XX");
             }
         }
+        let _writing = self.tracking.writing(std::slice::from_ref(&key));
         Ok(self.command::<Option<String>>(&command).await?.is_some())
     }
 
@@ -164,14 +176,17 @@ impl Redis for RedisConnection {
         if keys.is_empty() {
             return Ok(0);
         }
+        let _writing = self.tracking.writing(keys);
         self.command(cmd("DEL").arg(keys)).await
     }
 
     async fn incr(&self, key: &str, by: i64) -> Result<i64, Error> {
+        let _writing = self.tracking.writing(std::slice::from_ref(&key));
         self.command(cmd("INCRBY").arg(key).arg(by)).await
     }
 
     async fn expire(&self, key: &str, ttl: Duration) -> Result<bool, Error> {
+        let _writing = self.tracking.writing(std::slice::from_ref(&key));
         self.command(cmd("PEXPIRE").arg(key).arg(milliseconds(ttl))).await
     }
 

@@ -109,7 +109,9 @@ impl redis::Host for Context {
 }
 
 impl Context {
-    fn redis(&self) -> Result<(GrantedRedis, Instant)> {
+    fn redis(&mut self) -> Result<(GrantedRedis, Instant)> {
+        // What the cache had before this command may be what the command changes.
+        self.request.read = None;
         let granted = self.capabilities.redis.clone();
         let granted = granted.ok_or_else(|| wasmtime::format_err!("redis is not granted"))?;
         Ok((granted, self.request.deadline))

@@ -11,6 +11,7 @@ pub(crate) mod script;
 mod supervisor;
 #[cfg(test)]
 mod tests;
+mod tracking;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +20,7 @@ use async_trait::async_trait;
 
 pub use crate::bindings::wasmyard::platform::redis::{Condition, Error, Reply};
 pub use connection::RedisConnection;
+pub use tracking::{Read, Stamp, Tracking};
 
 use super::grants::KeyPatterns;
 

@@ -13,8 +13,8 @@ use crate::capability::Capabilities;
 use crate::capability::postgres::Postgres;
 use crate::capability::services::{CallRequest, Error};
 use crate::capability::stats::Snapshot;
-use crate::limits::POSTGRES_STATEMENT_TIMEOUT;
-use crate::manifest::{Grants, Isolation, KeysGrant, PostgresGrant, Service, ServiceLimits};
+use crate::limits::{INSTANCES_MAX, POSTGRES_STATEMENT_TIMEOUT};
+use crate::manifest::{CacheGrant, Grants, Isolation, KeysGrant, PostgresGrant, Service, ServiceLimits};
 use crate::runtime::component::{Compiled, ComponentStore};
 use crate::runtime::deploy::HEALTH_PATH;
 use crate::runtime::{Engine, InstanceCounts, Terms, Version};
@@ -102,8 +102,9 @@ impl HarnessBuilder {
     #[must_use]
     pub fn redis(mut self, redis: FakeRedis) -> Self {
         if self.grants.redis.is_none() && self.grants.cache.is_none() {
-            let any = KeysGrant { keys: vec!["*".to_owned()] };
-            (self.grants.redis, self.grants.cache) = (Some(any.clone()), Some(any));
+            let any = vec!["*".to_owned()];
+            self.grants.redis = Some(KeysGrant { keys: any.clone() });
+            self.grants.cache = Some(CacheGrant::new(any));
         }
         self.redis = Some(redis);
         self
@@ -182,7 +183,11 @@ impl HarnessBuilder {
         let capabilities = Capabilities {
             postgres: Some(self.postgres.unwrap_or_else(|| Arc::new(ScriptedPostgres::new()))),
             redis: self.grants.redis.as_ref().map(|grant| redis.grant(grant).0),
-            cache: self.grants.cache.as_ref().map(|grant| redis.grant(grant).1),
+            cache: self
+                .grants
+                .cache
+                .as_ref()
+                .map(|grant| redis.grant(&KeysGrant { keys: grant.keys.clone() }).1),
             services: Some(services.clone()),
             stats: Some(Arc::new(self.stats)),
             settings: Arc::new(self.settings),
@@ -220,5 +225,7 @@ fn compiled(path: &Path) -> anyhow::Result<Compiled> {
 /// that there may be.
 fn engine() -> &'static Engine {
     static ENGINE: OnceLock<Engine> = OnceLock::new();
-    ENGINE.get_or_init(|| Engine::new().expect("the engine starts on a machine that can run tests"))
+    ENGINE.get_or_init(|| {
+        Engine::new(INSTANCES_MAX).expect("the engine starts on a machine that can run tests")
+    })
 }

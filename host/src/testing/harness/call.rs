@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
+use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use super::{Answer, Harness};
@@ -22,23 +23,24 @@ pub struct Call<'a> {
 
 impl<'a> Call<'a> {
     pub(super) fn new(harness: &'a Harness, method: Method, path: &str) -> Self {
-        let (path, query) = path.split_once('?').unwrap_or((path, ""));
+        let target = PathAndQuery::try_from(path).unwrap_or_else(|_| panic!("{path:?} is no path"));
+        let path = target.path();
         let matched =
             harness.routes.at(path).unwrap_or_else(|_| panic!("no route of the harness matches {path}"));
         let params = matched.params.iter().map(|(name, value)| {
             let decoded = percent_encoding::percent_decode_str(value).decode_utf8();
             let value = decoded.unwrap_or_else(|_| panic!("{name} is not UTF-8 in {path}"));
-            (name.to_owned(), value.into_owned())
+            (name.into(), value.into_owned())
         });
         let request = Request {
             method,
-            path: path.to_owned(),
-            query: query.to_owned(),
             route: matched.value.clone(),
             params: params.collect(),
+            target: target.clone(),
             headers: HeaderMap::new(),
             body: Bytes::new(),
             identity: None,
+            read: None,
             id: RequestId::new(),
             depth: 0,
             deadline: Instant::now(),
