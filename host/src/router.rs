@@ -19,9 +19,11 @@ use async_trait::async_trait;
 use http::{HeaderValue, Method};
 use percent_encoding::percent_decode_str;
 
+use crate::capability::cache::{self, CacheCounters, NearEntry};
 use crate::limits;
 use crate::manifest;
-use crate::runtime::{Answer, Failure, Request, Service};
+use crate::policy::RouteCache;
+use crate::runtime::{Answer, Failure, Request, Service, VersionName};
 use crate::telemetry::{RouteStats, ServiceStats};
 
 /// The router in use. Whoever routes loads it anew for each request.
@@ -38,6 +40,17 @@ pub trait Handler: Send + Sync {
 
     /// What is counted for it.
     fn stats(&self) -> &Arc<ServiceStats>;
+
+    /// What stands under a key of its cache in this host's memory, and the version that
+    /// would be asked for it. The look is not counted.
+    fn near(&self, _key: &str) -> Option<Near> {
+        None
+    }
+
+    /// The same of what the cache's store has under the key.
+    async fn read(&self, _key: &str) -> Option<Read> {
+        None
+    }
 
     /// Answers a request by its deadline.
     async fn handle(&self, request: Request) -> Result<Answer, Failure>;
@@ -57,9 +70,37 @@ impl Handler for Service {
         self.stats()
     }
 
+    fn near(&self, key: &str) -> Option<Near> {
+        self.near(key)
+    }
+
+    async fn read(&self, key: &str) -> Option<Read> {
+        self.read(key).await
+    }
+
     async fn handle(&self, request: Request) -> Result<Answer, Failure> {
         self.handle(request).await
     }
+}
+
+/// A value in this host's memory, as the active version of a service may see it.
+pub struct Near {
+    /// The value.
+    pub entry: Arc<NearEntry>,
+    /// The active version.
+    pub version: VersionName,
+    /// Where its use is counted.
+    pub counters: Arc<CacheCounters>,
+}
+
+/// What a service's cache has under a key.
+pub struct Read {
+    /// The value, or that there is none.
+    pub found: cache::Found,
+    /// The active version.
+    pub version: VersionName,
+    /// Where its use is counted.
+    pub counters: Arc<CacheCounters>,
 }
 
 /// All routes of a manifest, with the services at their ends.
@@ -120,11 +161,11 @@ impl Router {
             let direct = service.direct.iter().flat_map(|direct| &direct.routes);
             let mut own = Table::default();
             for route in service.routes.iter().chain(direct) {
-                own.add(&handler, &route.path, &route.methods)?;
+                own.add(&handler, route)?;
             }
-            own.add(&handler, HEALTH_PATH, &["GET".to_owned()])?;
+            own.add(&handler, &health())?;
             for route in &service.routes {
-                router.public.add(&handler, &route.path, &route.methods)?;
+                router.public.add(&handler, route)?;
             }
             router.by_name.insert(handler.name().clone(), router.services.len());
             router.services.push((handler, own));
@@ -159,6 +200,10 @@ impl Router {
 /// it: deploys and `server.health_path` ask there.
 pub const HEALTH_PATH: &str = "/health";
 
+fn health() -> manifest::Route {
+    manifest::Route { path: HEALTH_PATH.to_owned(), methods: vec!["GET".to_owned()], cache: None }
+}
+
 /// The routes that can be reached at one door.
 #[derive(Default)]
 pub struct Table {
@@ -173,8 +218,13 @@ pub struct Endpoint {
     pub handler: Arc<dyn Handler>,
     /// The template, as the manifest has it.
     pub route: Arc<str>,
+    /// The names of its parameters, in its order.
+    pub params: Vec<Arc<str>>,
     /// The methods it answers, without HEAD and OPTIONS, which follow from them.
     pub methods: Vec<Method>,
+    /// The key of a GET's answer, where the manifest declares it as cached, and the headers
+    /// of the answers that were given.
+    pub cache: Option<Arc<RouteCache>>,
     /// The value of `Allow` (RFC 9110, section 10.2.1).
     pub allow: HeaderValue,
     /// What is counted for it.
@@ -200,7 +250,7 @@ pub struct Found {
     /// The route.
     pub endpoint: Arc<Endpoint>,
     /// The template's parameters in its order, percent-decoded.
-    pub params: Vec<(String, String)>,
+    pub params: Vec<(Arc<str>, String)>,
     /// The method as the guest sees it: HEAD has become GET.
     pub method: Method,
 }
@@ -217,26 +267,25 @@ impl Table {
         if !endpoint.methods.contains(as_guest_sees_it) {
             return Match::MethodNotAllowed(endpoint);
         }
+        let decoded = matched.params.iter().map(|(_, value)| decode(value));
         let params: Result<_, _> =
-            matched.params.iter().map(|(name, value)| Ok((name.to_owned(), decode(value)?))).collect();
+            endpoint.params.iter().zip(decoded).map(|(name, value)| Ok((name.clone(), value?))).collect();
         match params {
             Ok(params) => Match::Found(Found { endpoint, params, method: as_guest_sees_it.clone() }),
             Err(reason) => Match::BadParameter(endpoint, reason),
         }
     }
 
-    fn add(
-        &mut self,
-        handler: &Arc<dyn Handler>,
-        path: &str,
-        methods: &[String],
-    ) -> Result<(), RouteConflict> {
+    fn add(&mut self, handler: &Arc<dyn Handler>, route: &manifest::Route) -> Result<(), RouteConflict> {
+        let path = route.path.as_str();
         let conflict = |reason: String| RouteConflict {
             service: handler.name().to_string(),
             path: path.to_owned(),
             reason,
         };
-        let methods = methods
+        let cache = route.cache.as_ref().map(|template| Arc::new(RouteCache::new(template, path)));
+        let methods = route
+            .methods
             .iter()
             .map(|name| {
                 Method::from_bytes(name.as_bytes()).map_err(|_| conflict(format!("{name:?} is no method")))
@@ -250,6 +299,7 @@ impl Table {
                 return Err(conflict(format!("service {:?} has it too", endpoint.handler.name())));
             }
             endpoint.extend(methods);
+            endpoint.cache = cache.or(endpoint.cache.take());
             return Ok(());
         }
 
@@ -257,7 +307,9 @@ impl Table {
         let mut endpoint = Endpoint {
             handler: handler.clone(),
             route: path.into(),
+            params: manifest::parameters(path).map(Into::into).collect(),
             methods: Vec::new(),
+            cache,
             allow: HeaderValue::from_static("OPTIONS"),
             stats: handler.stats().route(path),
         };

@@ -10,6 +10,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use super::report;
+use super::stored::{Look, Stored};
 use crate::bindings::wasmyard::platform::http_types;
 use crate::capability::services::{CallRequest, Caller, Error};
 use crate::limits;
@@ -54,12 +55,12 @@ impl Caller for ServiceCalls {
         let table = router.of(service).ok_or_else(not_granted)?;
 
         let problem = |problem: Problem| Ok(for_guest(problem.response(&scope.id, &request.path)));
-        let (method, headers) = match head_of(&request) {
+        let (method, target, headers) = match head_of(&request) {
             Ok(head) => head,
             Err(reason) => return problem(Problem::new(Kind::Malformed, reason)),
         };
         match table.find(&method, &request.path) {
-            Match::Found(found) => ask(found, &method, headers, request, scope).await,
+            Match::Found(found) => ask(found, &method, (target, headers), request.body, scope).await,
             Match::Options(endpoint) => Ok(for_guest(super::options(endpoint.allow.clone()))),
             Match::MethodNotAllowed(endpoint) => problem(Problem::method_not_allowed(&endpoint.allow)),
             Match::BadParameter(_, reason) => problem(Problem::new(Kind::Malformed, super::sentence(reason))),
@@ -71,8 +72,8 @@ impl Caller for ServiceCalls {
 async fn ask(
     found: Found,
     method: &Method,
-    headers: HeaderMap,
-    call: CallRequest,
+    (target, headers): (PathAndQuery, HeaderMap),
+    body: Vec<u8>,
     scope: &RequestScope,
 ) -> Result<http_types::Response, Error> {
     let Found { endpoint, params, method: as_guest_sees_it } = found;
@@ -91,50 +92,71 @@ async fn ask(
     if depth > bounds.call_depth_max {
         let failure = Failure::TooDeep { limit: bounds.call_depth_max };
         report::failure(&endpoint, &failure, &scope.id);
-        answered(Problem::from(&failure).response(&scope.id, &call.path));
+        answered(Problem::from(&failure).response(&scope.id, target.path()));
         return Err(Error::TooDeep);
     }
-    if call.body.len() > bounds.request_body_bytes_max {
+    if body.len() > bounds.request_body_bytes_max {
         let error = BodyError::TooLarge { bytes_max: bounds.request_body_bytes_max };
-        return Ok(for_guest(answered(Problem::from(&error).response(&scope.id, &call.path))));
+        return Ok(for_guest(answered(Problem::from(&error).response(&scope.id, target.path()))));
+    }
+
+    let stored = match body.is_empty() {
+        true => Stored::of(&endpoint, &as_guest_sees_it, target.query(), &headers, &params),
+        false => None,
+    };
+    let mut read = None;
+    if let Some(stored) = &stored {
+        match stored.look().await {
+            Look::Answer(response, _) => return Ok(for_guest(answered(response))),
+            Look::Guest(found) => read = found,
+        }
     }
 
     let request = Request {
         method: as_guest_sees_it,
-        path: call.path.clone(),
-        query: call.query,
+        target: target.clone(),
         route: endpoint.route.clone(),
         params,
         headers,
-        body: call.body.into(),
+        body: body.into(),
         identity: scope.identity.clone(),
-        id: scope.id.clone(),
+        read,
+        id: scope.id,
         depth,
         deadline: scope.deadline.min(arrived + bounds.request_timeout),
     };
     match handler.handle(request).await {
         Ok(mut answer) => {
             policy::strip_response(&mut answer.response.headers);
+            if let Some(stored) = stored {
+                stored.keep(&answer.response, &answer.version);
+            }
             report::answer(&endpoint, &answer.response, &scope.id);
             Ok(for_guest(answered(answer.response)))
         }
         Err(failure) => {
             report::failure(&endpoint, &failure, &scope.id);
-            answered(Problem::from(&failure).response(&scope.id, &call.path));
+            answered(Problem::from(&failure).response(&scope.id, target.path()));
             Err(error_of(&failure))
         }
     }
 }
 
-/// The method and the fields of a call, checked as a client's would have been.
-fn head_of(call: &CallRequest) -> Result<(Method, HeaderMap), String> {
+/// Method, target and fields of a call, checked as a client's would have been.
+fn head_of(call: &CallRequest) -> Result<(Method, PathAndQuery, HeaderMap), String> {
     let method = Method::from_bytes(call.method.as_bytes())
         .map_err(|_| format!("{:?} is not a method.", call.method))?;
     // From outside, hyper has seen to this.
-    let target = PathAndQuery::try_from(format!("{}?{}", call.path, call.query));
-    if !target.is_ok_and(|target| target.path() == call.path && target.query() == Some(&call.query)) {
-        return Err("The path or the query has a character that is not legal there.".to_owned());
-    }
+    let written = match call.query.as_str() {
+        "" => call.path.clone(),
+        query => format!("{}?{query}", call.path),
+    };
+    let target = PathAndQuery::try_from(written).ok();
+    let as_written = |target: &PathAndQuery| {
+        target.path() == call.path && target.query().unwrap_or_default() == call.query
+    };
+    let target =
+        target.filter(as_written).ok_or("The path or the query has a character that is not legal there.")?;
     if call.headers.len() > limits::HEADER_FIELDS_MAX {
         return Err(format!("A request has at most {} header fields.", limits::HEADER_FIELDS_MAX));
     }
@@ -145,7 +167,7 @@ fn head_of(call: &CallRequest) -> Result<(Method, HeaderMap), String> {
         headers.append(field, HeaderValue::from_bytes(value).map_err(|_| illegal())?);
     }
     policy::strip_request(&mut headers);
-    Ok((method, headers))
+    Ok((method, target, headers))
 }
 
 fn for_guest(response: Response) -> http_types::Response {

@@ -68,7 +68,7 @@ async fn ask_all(services: impl Iterator<Item = &Arc<dyn Handler>>, id: &Request
     for service in services {
         // A question that ends without an answer, by a panic, leaves this one standing.
         reports.insert(service.name().to_string(), ServiceReport::down());
-        let (service, id) = (service.clone(), id.clone());
+        let (service, id) = (service.clone(), *id);
         questions.spawn(async move {
             let report = ask(&*service, id, deadline).await;
             (service.name().to_string(), report)
@@ -84,21 +84,9 @@ async fn ask_all(services: impl Iterator<Item = &Arc<dyn Handler>>, id: &Request
 }
 
 async fn ask(service: &dyn Handler, id: RequestId, deadline: Instant) -> ServiceReport {
-    let request = Request {
-        method: Method::GET,
-        path: HEALTH_PATH.to_owned(),
-        query: String::new(),
-        route: HEALTH_PATH.into(),
-        params: Vec::new(),
-        headers: HeaderMap::new(),
-        body: bytes::Bytes::new(),
-        identity: None,
-        id: id.clone(),
-        depth: 0,
-        deadline,
-    };
+    let request = Request::get(HEALTH_PATH, id, deadline);
     match timeout_at(deadline.into(), service.handle(request)).await {
-        Ok(Ok(answer)) => ServiceReport::new(&answer.response, &answer.version),
+        Ok(Ok(answer)) => ServiceReport::new(&answer.response, &answer.version.label),
         Ok(Err(failure)) => {
             service.stats().failed(&failure);
             tracing::warn!(request_id = id.as_str(), service = &**service.name(), "health: {failure}");

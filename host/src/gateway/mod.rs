@@ -1,7 +1,7 @@
 //! From a request off the wire to a service, and the answer back.
 //!
 //! ```text
-//! id → route → room for the body → body → service → fields → conditional → log
+//! id → route → stored answer → room for the body → body → service → fields → conditional → log
 //! ```
 //!
 //! Every request that reaches this point gets a new id, one answer, one count and one
@@ -15,6 +15,7 @@ mod health;
 mod report;
 #[cfg(test)]
 pub(crate) mod script;
+mod stored;
 #[cfg(test)]
 mod tests;
 mod unread;
@@ -27,17 +28,20 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::header::{ALLOW, IF_NONE_MATCH, SERVER};
+use http::header::{ALLOW, IF_NONE_MATCH, SERVER, X_CONTENT_TYPE_OPTIONS};
 use http::request::Parts;
-use http::{HeaderValue, Method, StatusCode};
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use hyper::body::Incoming;
 use tokio::sync::OwnedSemaphorePermit;
+
+use stored::{Look, Stored};
 
 use crate::limits;
 use crate::policy::{self, REQUEST_ID, VERSION};
 use crate::problem::{Kind, Problem};
 use crate::router::{CurrentRouter, Endpoint, Found, Match, Router};
-use crate::runtime::{Identity, Request, RequestId, Response};
+use crate::runtime::{Identity, Request, RequestId, Response, VersionName};
 use crate::server::{Body, Exchange, ListenerKind, Peer, Refusal};
 use crate::telemetry::{InFlight, Origin, RouteStats};
 
@@ -52,7 +56,7 @@ pub struct Gateway {
 struct Reply {
     response: Response,
     endpoint: Option<Arc<Endpoint>>,
-    version: Option<Arc<str>>,
+    version: Option<VersionName>,
     permit: Option<OwnedSemaphorePermit>,
     flight: Option<InFlight>,
 }
@@ -75,10 +79,10 @@ impl Gateway {
         policy::strip_request(&mut head.headers);
         let visit = report::Visit {
             arrived,
-            id: id.clone(),
+            id,
             claimed_id,
             method: head.method.clone(),
-            path: head.uri.path().to_owned(),
+            target: target(&head.uri),
             peer: peer.address,
         };
         let if_none_match: Vec<_> = head.headers.get_all(IF_NONE_MATCH).iter().cloned().collect();
@@ -101,7 +105,9 @@ impl Gateway {
         let table = match &peer.listener {
             ListenerKind::Direct(service) => router.of(service),
             _ if path == router.settings().health_path => {
-                return health::reply(router, &head.method, path, id).await.into();
+                // Boxed, like every rare wait here: a future is moved with room for all of
+                // its states, and this one is moved for each request.
+                return Box::pin(health::reply(router, &head.method, path, id)).await.into();
             }
             _ => Some(router.public()),
         };
@@ -141,33 +147,53 @@ impl Gateway {
         let Found { endpoint, params, method } = found;
         let handler = endpoint.handler.clone();
         let bounds = handler.limits();
-        let path = head.uri.path().to_owned();
+        let target = target(&head.uri);
         let mut reply = Reply::at(endpoint.clone(), Response::default());
+
+        let stored = match body.bytes_max() {
+            Some(0) => Stored::of(&endpoint, &method, head.uri.query(), &head.headers, &params),
+            _ => None,
+        };
+        let mut known = None;
+        if let Some(stored) = &stored {
+            match stored.look().await {
+                Look::Answer(response, version) => {
+                    reply.response = response;
+                    reply.version = Some(version);
+                    return reply;
+                }
+                Look::Guest(found) => known = found,
+            }
+        }
 
         // Held until the answer is there: until then the guest has the body.
         let Ok(_room) = self.body_room.take(&body, bounds.request_body_bytes_max) else {
             let problem = Problem::new(Kind::Saturated, "The host holds as many request bodies as it may.");
-            reply.response = problem.retry_after(limits::RETRY_AFTER).response(id, &path);
+            reply.response = problem.retry_after(limits::RETRY_AFTER).response(id, target.path());
             return reply;
         };
-        let body = match body.read(bounds.request_body_bytes_max, router.settings().body_timeout).await {
+        let read = match body.bytes_max() {
+            Some(0) => Ok(Bytes::new()),
+            _ => Box::pin(body.read(bounds.request_body_bytes_max, router.settings().body_timeout)).await,
+        };
+        let body = match read {
             Ok(body) => body,
             Err(error) => {
-                reply.response = Problem::from(&error).response(id, &path);
+                reply.response = Problem::from(&error).response(id, target.path());
                 return reply;
             }
         };
 
         let request = Request {
             method,
-            query: head.uri.query().unwrap_or_default().to_owned(),
-            path: path.clone(),
+            target: target.clone(),
             route: endpoint.route.clone(),
             params,
             headers: head.headers,
             body,
             identity: identity(),
-            id: id.clone(),
+            read: known,
+            id: *id,
             depth: 0,
             // From here on, not from the arrival: a client with a slow network does not
             // use up the guest's time, and has a deadline of its own.
@@ -179,11 +205,14 @@ impl Gateway {
                 reply.version = Some(answer.version);
                 reply.permit = Some(answer.permit);
                 policy::strip_response(&mut reply.response.headers);
+                if let (Some(stored), Some(version)) = (stored, &reply.version) {
+                    stored.keep(&reply.response, version);
+                }
                 report::answer(&endpoint, &reply.response, id);
             }
             Err(failure) => {
                 report::failure(&endpoint, &failure, id);
-                reply.response = Problem::from(&failure).response(id, &path);
+                reply.response = Problem::from(&failure).response(id, target.path());
             }
         }
         reply
@@ -198,9 +227,9 @@ impl Gateway {
         if let Some(flight) = flight {
             flight.answered(response.status, took);
         }
-        report::access(visit, endpoint.as_deref(), version.as_deref(), &response, took);
+        report::access(visit, endpoint.as_deref(), version.as_ref(), &response, took);
 
-        sign(&mut response, &visit.id, endpoint.as_deref(), version.as_deref());
+        sign(&mut response.headers, &visit.id, version.as_ref());
         let body = match permit {
             Some(permit) => Body::with_permit(response.body, permit),
             None => Body::new(response.body),
@@ -224,7 +253,7 @@ impl Exchange for Gateway {
             id: RequestId::new(),
             claimed_id: None,
             method: head.method().clone(),
-            path: head.uri().path().to_owned(),
+            target: target(head.uri()),
             peer: peer.address,
         };
         // The path may be what is too long, so it is not repeated.
@@ -260,18 +289,20 @@ fn options(allow: HeaderValue) -> Response {
 }
 
 /// The fields that every answer carries.
-fn sign(response: &mut Response, id: &RequestId, endpoint: Option<&Endpoint>, version: Option<&str>) {
-    let headers = &mut response.headers;
+fn sign(headers: &mut HeaderMap, id: &RequestId, version: Option<&VersionName>) {
     headers.insert(SERVER, HeaderValue::from_static("wasmyard"));
-    headers.insert("x-content-type-options", HeaderValue::from_static("nosniff"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     if let Ok(id) = HeaderValue::from_str(id.as_str()) {
         headers.insert(REQUEST_ID, id);
     }
-    if let (Some(endpoint), Some(version)) = (endpoint, version)
-        && let Ok(version) = HeaderValue::try_from(format!("{}@{version}", endpoint.handler.name()))
-    {
-        headers.insert(VERSION, version);
+    if let Some(version) = version {
+        headers.insert(VERSION, version.field.clone());
     }
+}
+
+/// Path and query of a request's target, which share its bytes.
+fn target(uri: &Uri) -> PathAndQuery {
+    uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"))
 }
 
 /// A reason as a sentence of its own.

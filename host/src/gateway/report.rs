@@ -5,12 +5,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, StatusCode};
 use tracing::{error, info, warn};
 
 use crate::policy::REQUEST_ID;
 use crate::router::Endpoint;
-use crate::runtime::{Failure, RequestId, Response};
+use crate::runtime::{Failure, RequestId, Response, VersionName};
 
 /// A claimed id is somebody else's text: long enough for a UUID or a trace id, too
 /// short to flood the log.
@@ -22,7 +23,7 @@ pub(super) struct Visit {
     pub(super) id: RequestId,
     pub(super) claimed_id: Option<Arc<str>>,
     pub(super) method: Method,
-    pub(super) path: String,
+    pub(super) target: PathAndQuery,
     pub(super) peer: SocketAddr,
 }
 
@@ -40,7 +41,7 @@ pub(super) fn claimed_id(headers: &HeaderMap) -> Option<Arc<str>> {
 pub(super) fn access(
     visit: &Visit,
     endpoint: Option<&Endpoint>,
-    version: Option<&str>,
+    version: Option<&VersionName>,
     response: &Response,
     took: Duration,
 ) {
@@ -48,12 +49,12 @@ pub(super) fn access(
         target: "access",
         request_id = visit.id.as_str(),
         method = visit.method.as_str(),
-        path = visit.path,
+        path = visit.target.path(),
         status = response.status.as_u16(),
         bytes = response.body.len(),
         duration_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
         service = endpoint.map(|endpoint| &**endpoint.handler.name()),
-        version,
+        version = version.map(|version| &*version.label),
         route = endpoint.map(|endpoint| &*endpoint.route),
         peer = %visit.peer,
         claimed_id = visit.claimed_id.as_deref(),

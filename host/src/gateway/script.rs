@@ -12,7 +12,7 @@ use tokio::sync::Semaphore;
 use crate::limits;
 use crate::manifest::{self, Direct, Grants, Isolation, Route, ServiceLimits};
 use crate::router::{CurrentRouter, Handler, Router, Settings};
-use crate::runtime::{Answer, Failure, Request, Response};
+use crate::runtime::{Answer, Failure, Request, Response, VersionName};
 use crate::telemetry::ServiceStats;
 
 type Script = dyn Fn(&Request) -> Result<Response, Failure> + Send + Sync;
@@ -78,7 +78,11 @@ impl Handler for Scripted {
         let permit = self.permits.clone().try_acquire_owned().map_err(|_| Failure::Saturated { limit })?;
         let response = (self.script)(&request);
         self.seen.lock().unwrap().push(request);
-        Ok(Answer { response: response?, version: "0123456789ab".into(), permit })
+        Ok(Answer {
+            response: response?,
+            version: VersionName::new(self.name(), "0123456789ab".into()),
+            permit,
+        })
     }
 }
 
@@ -143,5 +147,5 @@ pub(crate) fn current(
 
 fn route(written: &str) -> Route {
     let (methods, path) = written.split_once(' ').unwrap();
-    Route { path: path.to_owned(), methods: methods.split(',').map(str::to_owned).collect() }
+    Route { path: path.to_owned(), methods: methods.split(',').map(str::to_owned).collect(), cache: None }
 }

@@ -39,7 +39,7 @@ pub struct ServiceCheck {
 /// When the host itself cannot do it. What is wrong with a component is in the
 /// report.
 pub async fn check(manifest: &Manifest) -> anyhow::Result<CheckReport> {
-    let engine = Engine::new()?;
+    let engine = Engine::new(manifest.runtime.instances_max)?;
     let store = ComponentStore::new(engine.wasmtime(), &manifest.state_dir())?;
     let services: Vec<Service> = manifest.services.values().cloned().collect();
     let checks = move || services.iter().map(|service| check_service(&store, service)).collect();

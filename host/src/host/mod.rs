@@ -125,18 +125,23 @@ async fn start_over(
     let secret = role_secret(&options.state_dir)?;
     let backends = Backends::new(postgres_url.map(str::to_owned), redis_url, secret)?;
 
+    if postgres_url.is_some() {
+        progress("preparing the database");
+    }
     let applied =
         backends.prepare_database(manifest, options.local).await.context("preparing the database")?;
     if !applied.is_empty() {
         progress(&format!("applied {}", applied.join(", ")));
     }
     if let Some(redis) = backends.redis() {
+        progress("connecting to Redis");
         // A shop without Redis serves from Postgres, so this waits only as long as a
         // healthy Redis would need.
         redis.wait_until_up(crate::limits::REDIS_CONNECT_TIMEOUT).await;
     }
     let platform = Platform::start(manifest.clone(), &options.state_dir, backends, progress).await?;
 
+    progress("opening the ports");
     let gateway = Gateway::new(platform.router().clone());
     let token = AdminToken::read_or_create(&options.state_dir)?;
     let unrouted = gateway.unrouted().clone();

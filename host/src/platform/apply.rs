@@ -116,6 +116,7 @@ fn needs_restart(before: &Manifest, after: &Manifest) -> Vec<&'static str> {
         ("[admin]", before.admin != after.admin),
         ("[postgres]", before.postgres != after.postgres),
         ("[redis]", before.redis != after.redis),
+        ("[runtime]", before.runtime != after.runtime),
         ("[services.*.direct].port", direct(before) != direct(after)),
     ];
     tables.into_iter().filter_map(|(name, differs)| differs.then_some(name)).collect()

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use arc_swap::ArcSwap;
+use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use jiff::Timestamp;
 use tokio::sync::Mutex;
 
@@ -20,6 +21,7 @@ pub use apply::Applied;
 pub use backends::Backends;
 
 use crate::capability::redis::RedisConnection;
+use crate::limits::SERVICES_STARTING_MAX;
 use crate::local::Progress;
 use crate::manifest::{self, Manifest};
 use crate::router::{CurrentRouter, Handler, Router, Settings};
@@ -59,7 +61,7 @@ impl Platform {
         progress: &Progress<'_>,
     ) -> anyhow::Result<Arc<Self>> {
         let started_at = Timestamp::now();
-        let engine = Engine::new().context("cannot start the engine")?;
+        let engine = Engine::new(manifest.runtime.instances_max).context("cannot start the engine")?;
         let store = Arc::new(ComponentStore::new(engine.wasmtime(), state_dir)?);
         let router = Arc::new(CurrentRouter::default());
         let platform = Self {
@@ -76,7 +78,7 @@ impl Platform {
         };
         progress(&format!("loading {} components", manifest.services.len()));
         let starts = manifest.services.values().map(|service| platform.start_service(service));
-        let services = futures_util::future::try_join_all(starts).await?;
+        let services = stream::iter(starts).buffered(SERVICES_STARTING_MAX).try_collect().await?;
         platform.put_in_place(&manifest, services)?;
         let kept: HashSet<_> = platform.services.load().values().flat_map(|service| service.kept()).collect();
         platform.store.prune(&kept);
@@ -111,7 +113,14 @@ impl Platform {
             loop {
                 tick.tick().await;
                 let Some(platform) = platform.upgrade() else { return };
-                platform.services.load().values().for_each(|service| service.drop_idle_instances());
+                // To free a thousand instances takes tens of milliseconds, which requests
+                // would wait for on a worker thread.
+                let sweep = move || {
+                    platform.services.load().values().for_each(|service| service.drop_idle_instances());
+                };
+                if tokio::task::spawn_blocking(sweep).await.is_err() {
+                    return;
+                }
             }
         }
     }

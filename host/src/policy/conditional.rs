@@ -1,6 +1,8 @@
 //! Conditional requests: a client that has the current answer is told so instead of
 //! being sent it again.
 
+use std::io::Write as _;
+
 use http::header::{
     CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, LAST_MODIFIED,
 };
@@ -22,9 +24,7 @@ pub fn conditional(method: &Method, if_none_match: &[HeaderValue], response: &mu
     let current = match response.headers.get(ETAG) {
         Some(given) => given.clone(),
         None => {
-            let Ok(made) = HeaderValue::from_str(&format!("\"{:032x}\"", xxh3_128(&response.body))) else {
-                return;
-            };
+            let Some(made) = entity_tag(&response.body) else { return };
             response.headers.insert(ETAG, made.clone());
             made
         }
@@ -32,6 +32,13 @@ pub fn conditional(method: &Method, if_none_match: &[HeaderValue], response: &mu
     if if_none_match.iter().any(|field| names(field.as_bytes(), current.as_bytes())) {
         not_modified(response);
     }
+}
+
+/// The tag of a body: two quotes and 32 hexadecimal digits.
+pub fn entity_tag(body: &[u8]) -> Option<HeaderValue> {
+    let mut tag = [0; 34];
+    write!(&mut tag[..], "\"{:032x}\"", xxh3_128(body)).ok()?;
+    HeaderValue::from_bytes(&tag).ok()
 }
 
 /// RFC 9110, section 15.4.5: what describes the body that is left out goes with it;

@@ -1,10 +1,7 @@
 //! Header fields that belong to a connection, or to the host, and never to a message
 //! that is passed on.
 
-use http::header::{
-    CONNECTION, CONTENT_LENGTH, DATE, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, SERVER, TE, TRAILER,
-    TRANSFER_ENCODING, UPGRADE,
-};
+use http::header::CONNECTION;
 use http::{HeaderMap, HeaderName};
 
 /// The id that the host gives to each request.
@@ -12,40 +9,43 @@ pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The service and version that answered.
 pub const VERSION: HeaderName = HeaderName::from_static("wasmyard-version");
 
-const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
-
 /// RFC 9110, section 7.6.1; the credentials for a proxy (section 11.7) go no further
 /// than the proxy, which the host is here.
-const HOP_BY_HOP: [HeaderName; 9] = [
-    CONNECTION,
-    PROXY_CONNECTION,
-    KEEP_ALIVE,
-    TE,
-    TRAILER,
-    TRANSFER_ENCODING,
-    UPGRADE,
-    PROXY_AUTHENTICATE,
-    PROXY_AUTHORIZATION,
-];
+fn is_hop_by_hop(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "connection"
+            | "proxy-connection"
+            | "keep-alive"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+    )
+}
+
+/// What an answer says of itself only in the host's words.
+fn is_hosts_own(name: &HeaderName) -> bool {
+    matches!(name.as_str(), "content-length" | "date" | "server" | "x-request-id" | "wasmyard-version")
+}
 
 /// Takes out of a client's request what the guest must not see: the connection's
 /// fields, those that `Connection` names, and a request id, which is the host's to
 /// give.
 pub fn strip_request(headers: &mut HeaderMap) {
-    strip_hop_by_hop(headers);
-    headers.remove(REQUEST_ID);
+    strip(headers, |name| is_hop_by_hop(name) || *name == REQUEST_ID);
 }
 
 /// Takes out of a guest's answer what is not the guest's to say.
 pub fn strip_response(headers: &mut HeaderMap) {
-    strip_hop_by_hop(headers);
-    for name in [CONTENT_LENGTH, DATE, SERVER, REQUEST_ID, VERSION] {
-        headers.remove(name);
-    }
+    strip(headers, |name| is_hop_by_hop(name) || is_hosts_own(name));
 }
 
-fn strip_hop_by_hop(headers: &mut HeaderMap) {
+/// Takes out the fields that are meant, and those that `Connection` names. Most
+/// messages have neither, and are only read.
+fn strip(headers: &mut HeaderMap, is_meant: impl Fn(&HeaderName) -> bool) {
     if headers.contains_key(CONNECTION) {
         let named: Vec<HeaderName> = headers
             .get_all(CONNECTION)
@@ -57,8 +57,11 @@ fn strip_hop_by_hop(headers: &mut HeaderMap) {
             headers.remove(name);
         }
     }
-    for name in &HOP_BY_HOP {
-        headers.remove(name);
+    if headers.keys().any(&is_meant) {
+        let meant: Vec<HeaderName> = headers.keys().filter(|name| is_meant(name)).cloned().collect();
+        for name in meant {
+            headers.remove(name);
+        }
     }
 }
 

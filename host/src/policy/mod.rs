@@ -4,6 +4,8 @@
 
 mod conditional;
 mod fields;
+mod route_cache;
 
-pub use conditional::conditional;
+pub use conditional::{conditional, entity_tag};
 pub use fields::{REQUEST_ID, VERSION, strip_request, strip_response};
+pub use route_cache::{Given, KeyTemplate, RouteCache, asks_for_stored, hit_status, is_for_everybody};

@@ -9,6 +9,7 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use super::memory::MemoryLimit;
 use super::message::{Identity, RequestId};
 use crate::capability::Capabilities;
+use crate::capability::cache::Found;
 use crate::capability::log::LogSink;
 
 /// One instance's data. The first part lives as long as the instance, `request` as
@@ -43,6 +44,9 @@ pub struct RequestScope {
     pub deadline: Instant,
     /// The verified caller.
     pub identity: Option<Identity>,
+    /// A key of the cache and what the store had under it when the request came: the
+    /// guest's first lookup of that key need not ask again.
+    pub read: Option<(String, Found)>,
     /// Transactions open in this call, bounded by
     /// [`crate::limits::POSTGRES_TRANSACTIONS_MAX`].
     pub transactions_open: usize,

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method};
 
 use super::component::{Compiled, ComponentStore, Digest};
 use super::message::{Request, RequestId};
@@ -59,24 +58,27 @@ fn milliseconds(since: Instant) -> f64 {
 /// A component's code from its bytes.
 pub(super) async fn compile(store: &Arc<ComponentStore>, bytes: Bytes) -> Result<Compiled, Refusal> {
     let store = store.clone();
-    aside(move || store.load(&bytes)).await
+    let load = move || {
+        lower_priority();
+        store.load(&bytes)
+    };
+    aside(load).await
 }
 
 /// The code of a component that was loaded before; compiled anew where what is on disk
-/// was made by another version of wasmtime.
+/// was made by another version of wasmtime. With the priority of serving: a rollback is
+/// an emergency, and loading takes a millisecond.
 pub(super) async fn reload(store: &Arc<ComponentStore>, digest: Digest) -> Result<Compiled, Refusal> {
     let store = store.clone();
     aside(move || store.reload(&digest)).await
 }
 
-/// Works on a thread of its own, with a lower priority than the threads that serve: a
-/// deploy may take longer, a request may not.
+/// Works on a thread of its own, so that no thread that serves waits for it.
 async fn aside(
     work: impl FnOnce() -> Result<Compiled, Refusal> + Send + 'static,
 ) -> Result<Compiled, Refusal> {
     let (send, receive) = tokio::sync::oneshot::channel();
     let spawned = std::thread::Builder::new().name("compile".into()).spawn(move || {
-        lower_priority();
         // A closed channel means that nobody waits for the answer any more.
         let _ = send.send(work());
     });
@@ -84,6 +86,8 @@ async fn aside(
     receive.await.unwrap_or_else(|_| Err(Refusal::Invalid("the compiler panicked".into())))
 }
 
+/// A thread that compiles gives way to those that serve: a deploy may take longer, a
+/// request may not.
 fn lower_priority() {
     // On Linux 0 means the calling thread, and that one alone. Should it fail, the
     // compilation competes with the serving threads; that is slower, not wrong.
@@ -105,19 +109,7 @@ pub(super) enum Proof {
 
 /// Makes an instance and asks it for its health.
 pub(super) async fn check_health(version: &Version, proof: Proof) -> Result<(), Refusal> {
-    let request = Request {
-        method: Method::GET,
-        path: HEALTH_PATH.to_owned(),
-        query: String::new(),
-        route: HEALTH_PATH.into(),
-        params: Vec::new(),
-        headers: HeaderMap::new(),
-        body: Bytes::new(),
-        identity: None,
-        id: RequestId::new(),
-        depth: 0,
-        deadline: Instant::now() + HEALTH_CHECK_TIMEOUT,
-    };
+    let request = Request::get(HEALTH_PATH, RequestId::new(), Instant::now() + HEALTH_CHECK_TIMEOUT);
     let unhealthy = |what: String| Refusal::Unhealthy(format!("GET {HEALTH_PATH}: {what}"));
     let response = version.answer(request).await.map_err(|failure| unhealthy(failure.to_string()))?;
     if response.status.is_success() || proof == Proof::Alive {

@@ -9,8 +9,7 @@ use wasmtime::{Config, Enabled, InstanceAllocationStrategy, PoolingAllocationCon
 
 use super::component::opaque;
 use crate::limits::{
-    EPOCH_TICK, FIBER_STACK_BYTES, INSTANCES_MAX, MEMORY_MIB_CEILING, MIB, TABLE_ELEMENTS_MAX,
-    WASM_STACK_BYTES,
+    EPOCH_TICK, FIBER_STACK_BYTES, MEMORY_MIB_CEILING, MIB, TABLE_ELEMENTS_MAX, WASM_STACK_BYTES,
 };
 
 /// The engine, ticking as long as this value lives.
@@ -21,12 +20,12 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// An engine for `INSTANCES_MAX` instances.
+    /// An engine for so many instances at once, of all services together.
     ///
     /// # Errors
     /// When the allocator's address space cannot be reserved.
-    pub fn new() -> anyhow::Result<Self> {
-        let engine = wasmtime::Engine::new(&config()).map_err(opaque)?;
+    pub fn new(instances_max: u32) -> anyhow::Result<Self> {
+        let engine = wasmtime::Engine::new(&config(instances_max)).map_err(opaque)?;
         let stop = Arc::new(AtomicBool::new(false));
         let ticker = std::thread::Builder::new().name("epoch".into()).spawn({
             let (engine, stop) = (engine.weak(), stop.clone());
@@ -58,18 +57,18 @@ impl Drop for Engine {
     }
 }
 
-fn config() -> Config {
+fn config(instances_max: u32) -> Config {
     let mut pool = PoolingAllocationConfig::default();
-    pool.total_component_instances(INSTANCES_MAX)
+    pool.total_component_instances(instances_max)
         // A component that rustc links is its module and up to three shims that wire
         // up the imports, each an instance, with a table among them.
         .max_core_instances_per_component(8)
         .max_tables_per_component(8)
         .max_memories_per_component(1)
-        .total_core_instances(INSTANCES_MAX * 4)
-        .total_tables(INSTANCES_MAX * 2)
-        .total_memories(INSTANCES_MAX)
-        .total_stacks(INSTANCES_MAX)
+        .total_core_instances(instances_max * 4)
+        .total_tables(instances_max * 2)
+        .total_memories(instances_max)
+        .total_stacks(instances_max)
         .table_elements(TABLE_ELEMENTS_MAX)
         .max_memory_size(MEMORY_MIB_CEILING as usize * MIB)
         // Pages that a reused slot keeps instead of giving them back to the kernel: a

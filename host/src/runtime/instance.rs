@@ -3,14 +3,13 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use wasmtime::component::{Component, ResourceTable};
+use wasmtime::component::{Component, InstancePre, ResourceTable};
 use wasmtime::{Result, Store, UpdateDeadline};
 
 use super::context::{Context, RequestScope};
+use super::entry::{Entry, Handle, Shown};
 use super::memory::MemoryLimit;
-use super::message::Request;
-use crate::bindings;
-use crate::bindings::ServicePre;
+use super::message::{Request, VersionName};
 use crate::bindings::wasmyard::platform::http_types;
 use crate::capability::Capabilities;
 use crate::capability::leftovers;
@@ -23,12 +22,16 @@ use crate::manifest::ServiceLimits;
 pub(super) struct Linked {
     /// The service's name.
     pub service: Arc<str>,
-    /// The version's label.
-    pub label: Arc<str>,
+    /// The version's name.
+    pub version: VersionName,
     /// The code.
     pub component: Component,
     /// The code with its imports resolved.
-    pub pre: ServicePre<Context>,
+    pub pre: InstancePre<Context>,
+    /// Where it is entered.
+    pub entry: Entry,
+    /// What of a request's header the guest is shown.
+    pub shown: Shown,
     /// What its host functions work on.
     pub capabilities: Arc<Capabilities>,
     /// The bounds.
@@ -38,7 +41,7 @@ pub(super) struct Linked {
 /// An instance with its store. Dropping it frees everything that the guest held.
 pub(super) struct Instance {
     store: Store<Context>,
-    exports: bindings::Service,
+    handle: Handle,
     requests: u64,
     /// The guest kept a transaction or a fill beyond its call.
     leaks: bool,
@@ -47,13 +50,17 @@ pub(super) struct Instance {
 impl Instance {
     /// Makes an instance, within `scope.deadline`: a component's start code runs here.
     pub(super) async fn new(linked: &Linked, scope: RequestScope) -> Result<Self> {
-        let log = LogSink::new(linked.service.clone(), linked.label.clone(), linked.capabilities.log.clone());
+        let log = LogSink::new(
+            linked.service.clone(),
+            linked.version.label.clone(),
+            linked.capabilities.log.clone(),
+        );
         log.begin(&scope.id);
         let mut table = ResourceTable::new();
         table.set_max_capacity(GUEST_RESOURCES_MAX);
         let context = Context {
             service: linked.service.clone(),
-            version: linked.label.clone(),
+            version: linked.version.label.clone(),
             capabilities: linked.capabilities.clone(),
             wasi: wasi::context(&log),
             log,
@@ -76,8 +83,9 @@ impl Instance {
             let turn = || Box::pin(tokio::task::yield_now());
             Ok(if late { UpdateDeadline::Interrupt } else { UpdateDeadline::YieldCustom(1, turn()) })
         });
-        let exports = linked.pre.instantiate_async(&mut store).await?;
-        Ok(Self { store, exports, requests: 0, leaks: false })
+        let instance = linked.pre.instantiate_async(&mut store).await?;
+        let handle = linked.entry.bind(&instance, &mut store)?;
+        Ok(Self { store, handle, requests: 0, leaks: false })
     }
 
     /// Hands the guest one request.
@@ -85,15 +93,13 @@ impl Instance {
     /// # Errors
     /// A trap, or an error of a host function. The instance must then be dropped: its
     /// memory is in an unknown state.
-    pub(super) async fn call(&mut self, request: Request) -> Result<http_types::Response> {
+    pub(super) async fn call(&mut self, request: &Request, shown: &Shown) -> Result<http_types::Response> {
         self.requests += 1;
         self.store.set_epoch_deadline(1);
         let context = self.store.data_mut();
         context.log.begin(&request.id);
-        context.request = RequestScope::of(&request);
-        let request = guest_request(request);
-        let handler = self.exports.wasmyard_platform_http_handler();
-        let response = handler.call_handle(&mut self.store, &request).await;
+        context.request = RequestScope::of(request);
+        let response = self.handle.call(&mut self.store, request, shown).await;
         let context = self.store.data_mut();
         context.log.end();
         self.leaks |= leftovers::end(context);
@@ -112,31 +118,13 @@ impl RequestScope {
     /// The part of a request that host functions need.
     pub fn of(request: &Request) -> Self {
         Self {
-            id: request.id.clone(),
+            id: request.id,
             depth: request.depth,
             deadline: request.deadline,
             identity: request.identity.clone(),
+            read: request.read.clone(),
             transactions_open: 0,
         }
-    }
-}
-
-fn guest_request(request: Request) -> http_types::Request {
-    let headers = request.headers.iter();
-    let headers =
-        headers.map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec())).collect();
-    http_types::Request {
-        method: request.method.as_str().to_owned(),
-        path: request.path,
-        query: request.query,
-        route: request.route.as_ref().to_owned(),
-        params: request.params,
-        headers,
-        body: request.body.into(),
-        identity: request
-            .identity
-            .map(|caller| http_types::Identity { subject: caller.subject, roles: caller.roles }),
-        request_id: request.id.as_str().to_owned(),
     }
 }
 

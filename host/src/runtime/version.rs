@@ -12,13 +12,14 @@ use wasmtime::component::{HasSelf, Linker};
 use super::answer;
 use super::component::{Compiled, Digest, check_contract, opaque};
 use super::context::{Context, RequestScope};
+use super::entry::{Entry, Shown};
 use super::failure::Failure;
 use super::instance::{Instance, Linked, SharedCounts};
-use super::message::{Request, Response};
+use super::message::{Request, Response, VersionName};
 use super::refusal::Refusal;
-use crate::bindings::ServicePre;
 use crate::bindings::wasmyard::platform;
 use crate::capability::Capabilities;
+use crate::capability::cache::GrantedCache;
 use crate::limits::INSTANCE_IDLE_MAX;
 use crate::manifest::{Grants, Isolation, ServiceLimits};
 
@@ -35,6 +36,9 @@ pub struct Terms {
     /// Whether instances are reused.
     pub isolation: Isolation,
 }
+
+/// Idle instances that take no longer to free than a request takes.
+const IDLE_FREED_IN_PLACE: usize = 4;
 
 /// A version, with its warm instances.
 pub struct Version {
@@ -70,9 +74,11 @@ impl Version {
         Ok(Self {
             linked: Linked {
                 service: service.clone(),
-                label: compiled.digest.label(),
+                version: VersionName::new(service, compiled.digest.label()),
                 component: compiled.component.clone(),
-                pre: ServicePre::new(pre).map_err(invalid)?,
+                entry: Entry::of(&compiled.component).map_err(invalid)?,
+                shown: Shown::granted(terms.grants.headers.as_deref()),
+                pre,
                 capabilities: terms.capabilities.clone(),
                 limits: terms.limits.clone(),
             },
@@ -87,7 +93,12 @@ impl Version {
 
     /// The label: the first 12 hex digits of the digest.
     pub fn label(&self) -> &Arc<str> {
-        &self.linked.label
+        &self.linked.version.label
+    }
+
+    /// The name that its answers carry.
+    pub fn name(&self) -> &VersionName {
+        &self.linked.version
     }
 
     /// The component's digest.
@@ -110,6 +121,11 @@ impl Version {
         self.isolation
     }
 
+    /// Its cache, if one is granted.
+    pub fn cache(&self) -> Option<&GrantedCache> {
+        self.linked.capabilities.cache.as_ref()
+    }
+
     /// Answers a request in a warm instance, or a fresh one when none is free.
     ///
     /// Whatever ends the wait early (the deadline, the drain deadline, a client that
@@ -127,7 +143,8 @@ impl Version {
 
     async fn enter(&self, request: Request) -> Result<Response, Failure> {
         let mut busy = self.take(&request).await?;
-        let response = busy.instance().call(request).await.map_err(|error| self.failure(&error))?;
+        let response =
+            busy.instance().call(&request, &self.linked.shown).await.map_err(|error| self.failure(&error))?;
         busy.give_back();
         answer::check(response, self.limits())
     }
@@ -139,7 +156,8 @@ impl Version {
                 self.counts.warm.fetch_sub(1, Relaxed);
                 instance
             }
-            None => Instance::new(&self.linked, RequestScope::of(request))
+            // Boxed: its future is large, and warm instances need none of it.
+            None => Box::pin(Instance::new(&self.linked, RequestScope::of(request)))
                 .await
                 .map_err(|error| self.instantiation_failure(&error))?,
         };
@@ -194,9 +212,16 @@ impl Version {
 
 impl Drop for Version {
     fn drop(&mut self) {
-        let idle = self.idle().len() as u64;
-        self.counts.warm.fetch_sub(idle, Relaxed);
-        self.counts.retired.fetch_add(idle, Relaxed);
+        let idle = std::mem::take(&mut *self.idle());
+        self.counts.warm.fetch_sub(idle.len() as u64, Relaxed);
+        self.counts.retired.fetch_add(idle.len() as u64, Relaxed);
+        // The last request of a version must not free all the instances that the version
+        // had at its busiest.
+        if idle.len() > IDLE_FREED_IN_PLACE
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            runtime.spawn_blocking(move || drop(idle));
+        }
         self.gone.cancel();
     }
 }

@@ -27,6 +27,7 @@ log = true
 # redis = {{ keys = ["{name}:*"] }}
 # cache = {{ keys = ["{name}:*"] }}
 # services = ["users"]                 # other services, called in process
+# headers = ["content-type"]           # the only fields of a request that it is shown
 "#
     )
 }

@@ -16,10 +16,11 @@ use super::component::{ComponentStore, Digest};
 use super::failure::Failure;
 use super::history::History;
 use super::instance::{InstanceCounts, SharedCounts};
-use super::message::{Request, Response};
+use super::message::{Request, Response, VersionName};
 use super::version::{Terms, Version};
 use crate::admin::api::HistoryEntry;
 use crate::manifest::{Isolation, ServiceLimits};
+use crate::router::{Near, Read};
 use crate::telemetry::ServiceStats;
 
 /// One service. It outlives its versions.
@@ -52,8 +53,8 @@ struct Active {
 pub struct Answer {
     /// The answer, checked.
     pub response: Response,
-    /// The label of the version that gave it.
-    pub version: Arc<str>,
+    /// The version that gave it.
+    pub version: VersionName,
     /// Counts towards the service's concurrency until it is dropped: keep it until
     /// the response's body has been sent.
     pub permit: OwnedSemaphorePermit,
@@ -124,7 +125,24 @@ impl Service {
         let permit = self.permits.load_full().try_acquire_owned();
         let permit = permit.map_err(|_| Failure::Saturated { limit: limits.concurrency_max })?;
         let response = version.answer(request).await?;
-        Ok(Answer { response, version: version.label().clone(), permit })
+        Ok(Answer { response, version: version.name().clone(), permit })
+    }
+
+    /// What stands under a key of its cache in this host's memory, with the version that
+    /// serves at the same moment.
+    pub fn near(&self, key: &str) -> Option<Near> {
+        let active = self.active.load();
+        let cache = active.version.cache()?;
+        let entry = cache.peek(key)?;
+        Some(Near { entry, counters: cache.counters.clone(), version: active.version.name().clone() })
+    }
+
+    /// The same of what the cache's store has under the key.
+    pub async fn read(&self, key: &str) -> Option<Read> {
+        let version = self.active.load().version.clone();
+        let cache = version.cache()?;
+        let found = cache.read(key).await?;
+        Some(Read { found, counters: cache.counters.clone(), version: version.name().clone() })
     }
 
     /// Drops instances that have been idle for long.

@@ -76,7 +76,7 @@ impl Service {
         let entry = active_entry(&version, Way::Start, swap_ms);
         let since = entry.at;
         history.push(version.digest(), entry);
-        history.snapshot().and_then(|file| file.write()).map_err(|error| record_failure(&error))?;
+        write_down(&history).await.map_err(|error| record_failure(&error))?;
         Ok(Arc::new(Self {
             name,
             stats: start.stats,
@@ -90,6 +90,13 @@ impl Service {
             terms: ArcSwap::from_pointee(start.terms),
         }))
     }
+}
+
+/// Writes the history's file on a thread that may wait for the disk: several services
+/// start at once, and a sync takes longer than all the rest of a start together.
+async fn write_down(history: &History) -> anyhow::Result<()> {
+    let file = history.snapshot()?;
+    tokio::task::spawn_blocking(move || file.write()).await.context("the write panicked")?
 }
 
 fn read(component: &Path, state_dir: &Path, name: &str) -> Result<(Vec<u8>, History), Refusal> {
