@@ -9,8 +9,11 @@ use wasmyard::manifest::{Grants, Isolation, Route, Service, ServiceLimits};
 /// component does its worst, and `/health`, where it behaves; it may log, and has half
 /// a second for a request.
 pub fn hostile(component: &str) -> Service {
-    let route =
-        |path: &str| Route { path: path.to_owned(), methods: vec!["GET".to_owned(), "POST".to_owned()] };
+    let route = |path: &str| Route {
+        path: path.to_owned(),
+        methods: vec!["GET".to_owned(), "POST".to_owned()],
+        cache: None,
+    };
     Service {
         name: "hostile".to_owned(),
         component: component.into(),

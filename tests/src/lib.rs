@@ -5,20 +5,24 @@ mod answer;
 pub mod component;
 mod load;
 mod logs;
+mod native;
 mod operator;
 mod proxy;
 mod shop;
 mod turnstile;
+mod visitor;
 mod wait;
 mod wire;
 
 pub use answer::Answer;
 pub use load::{Load, Sample};
 pub use logs::{Line, Logs};
+pub use native::NativePeer;
 pub use operator::Operator;
 pub use proxy::Proxy;
 pub use shop::{Shop, ShopBuilder};
 pub use turnstile::Turnstile;
+pub use visitor::Visitor;
 pub use wait::{at_once, eventually, until, within};
 pub use wire::Wire;
 

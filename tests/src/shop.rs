@@ -1,18 +1,16 @@
 //! A whole host for one test.
 
 use std::net::SocketAddr;
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use http::Method;
-use serde_json::Value;
 use tempfile::TempDir;
-use tokio_postgres::SimpleQueryMessage;
 use wasmyard::host::{Host, HostOptions};
 use wasmyard::manifest::{Manifest, Service};
 use wasmyard::testing::servers::{TestPostgres, TestRedis};
 
-use crate::{Answer, Operator, components};
+use crate::{Operator, Visitor, components};
 
 /// The shop's services, and the components that the tests built of them.
 const SHOP: [(&str, &str); 3] =
@@ -25,11 +23,7 @@ pub struct Shop {
     pub host: Host,
     /// The manifest that it was started with.
     pub manifest: Manifest,
-    /// The Redis that only this shop uses; one that a test brought itself is not here.
-    pub redis: Option<TestRedis>,
-    /// The owner's connection string.
-    pub database: String,
-    client: reqwest::Client,
+    visitor: Visitor,
     dir: TempDir,
 }
 
@@ -79,56 +73,14 @@ impl Shop {
         self.dir.path()
     }
 
-    /// A client that trusts this shop's certificate and no other.
-    pub fn client(&self) -> &reqwest::Client {
-        &self.client
-    }
-
     /// Another such client, with connections of its own.
     pub fn new_client(&self) -> reqwest::Client {
-        client(&self.state_dir(), |builder| builder)
+        client(&certificate(&self.state_dir()), |builder| builder)
     }
 
     /// Another such client, for HTTP/1.1.
     pub fn http1(&self) -> reqwest::Client {
-        client(&self.state_dir(), reqwest::ClientBuilder::http1_only)
-    }
-
-    /// The address of a path over HTTPS.
-    pub fn url(&self, path: &str) -> String {
-        format!("https://localhost:{}{path}", self.https().port())
-    }
-
-    /// A session of the database's owner.
-    pub async fn session(&self) -> tokio_postgres::Client {
-        let (client, connection) =
-            tokio_postgres::connect(&self.database, tokio_postgres::NoTls).await.expect("the database");
-        tokio::spawn(connection);
-        client
-    }
-
-    /// Runs SQL as the database's owner. Gives the last statement's rows as `psql -A -t`
-    /// prints them.
-    pub async fn sql(&self, sql: &str) -> String {
-        let ran = self.session().await.simple_query(sql).await;
-        let messages = ran.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
-        let mut rows = Vec::new();
-        for message in &messages {
-            match message {
-                SimpleQueryMessage::RowDescription(_) => rows.clear(),
-                SimpleQueryMessage::Row(row) => {
-                    let values: Vec<_> = (0..row.len()).map(|n| row.get(n).unwrap_or_default()).collect();
-                    rows.push(values.join("|"));
-                }
-                _ => {}
-            }
-        }
-        rows.join("\n")
-    }
-
-    /// Runs a command on the shop's own Redis with `redis-cli`, and gives what it prints.
-    pub fn redis_cli(&self, arguments: &[&str]) -> String {
-        self.redis.as_ref().expect("the shop's own Redis").cli(arguments)
+        client(&certificate(&self.state_dir()), reqwest::ClientBuilder::http1_only)
     }
 
     /// The operator's API.
@@ -145,39 +97,18 @@ impl Shop {
         services.get(name).unwrap_or_else(|| panic!("no service {name}")).clone()
     }
 
-    /// Sends a request over HTTPS.
-    pub async fn send(&self, method: Method, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
-        let url = format!("https://localhost:{}{path}", self.https().port());
-        let mut request = self.client.request(method, url);
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        Answer::to(request.body(body.to_vec())).await
-    }
-
-    /// GET over HTTPS.
-    pub async fn get(&self, path: &str) -> Answer {
-        self.send(Method::GET, path, &[], b"").await
-    }
-
-    /// POST with a JSON body.
-    pub async fn post(&self, path: &str, body: &Value) -> Answer {
-        self.json(Method::POST, path, body).await
-    }
-
-    /// PATCH with a JSON body.
-    pub async fn patch(&self, path: &str, body: &Value) -> Answer {
-        self.json(Method::PATCH, path, body).await
-    }
-
-    async fn json(&self, method: Method, path: &str, body: &Value) -> Answer {
-        self.send(method, path, &[("content-type", "application/json")], body.to_string().as_bytes()).await
-    }
-
     /// Stops the host, and gives what another one needs to go on where it stopped.
     pub async fn stop(self) -> TempDir {
         self.host.stop(&|_| {}).await;
         self.dir
+    }
+}
+
+impl Deref for Shop {
+    type Target = Visitor;
+
+    fn deref(&self) -> &Visitor {
+        &self.visitor
     }
 }
 
@@ -262,7 +193,10 @@ impl ShopBuilder {
 
         let options = HostOptions { state_dir: state_dir.clone(), local: true };
         let host = Host::start(manifest.clone(), options, &|_| {}).await?;
-        Ok(Shop { host, manifest, redis, database, client: client(&state_dir, |builder| builder), dir })
+        let client = client(&certificate(&state_dir), |builder| builder);
+        let origin = format!("https://localhost:{}", host.addresses().https.port());
+        let visitor = Visitor { origin, redis: redis.map(Arc::new), database, client };
+        Ok(Shop { host, manifest, visitor, dir })
     }
 }
 
@@ -321,18 +255,22 @@ fn own_manifest(dir: &Path, database: &str, redis: &str) -> Manifest {
     Manifest::load(&path, &env).unwrap_or_else(|faults| panic!("{faults}"))
 }
 
-fn repository() -> PathBuf {
+pub(crate) fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-fn client(
-    state_dir: &Path,
+fn certificate(state_dir: &Path) -> Vec<u8> {
+    std::fs::read(state_dir.join("tls/self-signed.pem")).expect("the certificate was made")
+}
+
+/// A client that trusts a certificate, given as PEM, and no other.
+pub(crate) fn client(
+    pem: &[u8],
     form: impl FnOnce(reqwest::ClientBuilder) -> reqwest::ClientBuilder,
 ) -> reqwest::Client {
     // The first shop of a process sets it; the others find it set.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let pem = std::fs::read(state_dir.join("tls/self-signed.pem")).expect("the certificate was made");
-    let certificate = reqwest::Certificate::from_pem(&pem).expect("a certificate");
+    let certificate = reqwest::Certificate::from_pem(pem).expect("a certificate");
     let client = reqwest::Client::builder().tls_certs_only([certificate]);
     let client = form(client.redirect(reqwest::redirect::Policy::none())).build();
     client.expect("a client")

@@ -9,7 +9,7 @@ use http::Method;
 use serde_json::Value;
 use wasmyard::host::check;
 use wasmyard::limits::LOG_LINES_MAX;
-use wasmyard::manifest::{KeysGrant, PostgresGrant, Service};
+use wasmyard::manifest::{CacheGrant, KeysGrant, PostgresGrant, Service};
 use wasmyard_tests::component::{bytes, hostile};
 use wasmyard_tests::{Answer, Line, Load, Logs, Shop, components, eventually, within};
 
@@ -277,9 +277,10 @@ async fn wants_everything() {
 
     // With all of it granted, it is served.
     let mut service = hostile(components::WANTS_EVERYTHING);
-    let keys = || Some(KeysGrant { keys: vec!["hostile:*".to_owned()] });
+    let keys = vec!["hostile:*".to_owned()];
     (service.grants.config, service.grants.stats) = (true, true);
-    (service.grants.redis, service.grants.cache) = (keys(), keys());
+    service.grants.redis = Some(KeysGrant { keys: keys.clone() });
+    service.grants.cache = Some(CacheGrant::new(keys));
     service.grants.postgres = Some(own_role());
     service.grants.services = vec!["users".to_owned()];
     service.settings.insert("setting".to_owned(), "value".to_owned());

@@ -356,7 +356,7 @@ async fn a_changed_manifest_changes_routes_limits_and_grants_without_a_restart()
     let load = Load::start(&shop, &["/api/v1/users", "/api/v1/products"]);
 
     // A route.
-    let route = r#"{ path = "/api/v1/users/{id}", methods = ["GET"] },"#;
+    let route = r#"{ path = "/api/v1/users/{id}", methods = ["GET"], cache = "users:{id}" },"#;
     edit(route, "");
     eventually("the route is gone", async || (shop.get("/api/v1/users/1").await.status == 404).then_some(()))
         .await;
@@ -377,7 +377,7 @@ async fn a_changed_manifest_changes_routes_limits_and_grants_without_a_restart()
     edit("memory_mib", "memory_mob");
     let broken = manifest_refused(&manifest, 1).await;
     assert!(broken.contains("memory_mob") && broken.contains("memory_mib"), "{broken}");
-    edit("stats = true\n# Its own role", "# Its own role");
+    edit("stats = true\n# The only header", "# The only header");
     let needed = manifest_refused(&manifest, 2).await;
     assert!(needed.contains("stats = true"), "{needed}");
     assert_eq!(shop.service("users").limits().concurrency_max, 17, "the old one is in force");
@@ -396,8 +396,8 @@ async fn a_changed_manifest_changes_routes_limits_and_grants_without_a_restart()
     refused(&users, "config = true", 1).await;
     assert_eq!(users.version(), version);
     edit(
-        "stats = true\n# Its own role",
-        "stats = true\nconfig = true\nservices = [\"products\"]\n# Its own role",
+        "stats = true\n# The only header",
+        "stats = true\nconfig = true\nservices = [\"products\"]\n# The only header",
     );
     eventually("what is granted now serves", async || (users.version() != version).then_some(())).await;
     assert!(shop.get("/api/v1/users/1").await.text().contains("None true"));

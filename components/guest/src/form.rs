@@ -44,6 +44,19 @@ impl<'a> Form<'a> {
         Ok(Self { object, faults })
     }
 
+    /// As [`Form::parse`], of a body that the client declares to be of this media type.
+    ///
+    /// # Errors
+    ///
+    /// 415 unless that is `application/json`; then as [`Object::parse`].
+    pub fn declared(media_type: &str, body: &'a [u8], fields: &[&str]) -> Result<Self, Problem> {
+        let essence = media_type.split(';').next().unwrap_or_default().trim();
+        if !essence.eq_ignore_ascii_case("application/json") {
+            return Err(Problem::unsupported_media_type("application/json"));
+        }
+        Self::parse(body, fields)
+    }
+
     /// A field that must be there. `None` means that a fault was noted.
     pub fn required<T>(
         &mut self,

@@ -66,6 +66,7 @@ pub use page::{LIMIT_DEFAULT, LIMIT_MAX, Page};
 pub use peer::{Peer, Reply};
 pub use problem::Problem;
 pub use query::Query;
+pub use request::id;
 pub use row::{FromValue, Row, RowError};
 pub use sql::{OnConstraint, SqlError, execute, query, write};
 pub use statistics::statistics;

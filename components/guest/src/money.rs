@@ -24,6 +24,16 @@ impl Money {
         Self(Decimal::new(CENTS_MAX, DECIMALS))
     }
 
+    /// An amount of the database; `None` when it has more than two decimals.
+    pub fn exact(amount: Decimal) -> Option<Self> {
+        (amount.normalize().scale() <= DECIMALS).then_some(Self(amount))
+    }
+
+    /// The amount as a number.
+    pub fn decimal(self) -> Decimal {
+        self.0
+    }
+
     /// A price or a total that a client gave: from 0, with at most two decimals.
     /// `299.990` and `1e3` are exact amounts, and taken.
     ///
@@ -68,8 +78,7 @@ impl FromValue<'_> for Money {
 
     fn from_value(value: &Value) -> Option<Self> {
         let Value::Numeric(digits) = value else { return None };
-        let amount = Decimal::from_str_exact(digits).ok()?;
-        (amount.normalize().scale() <= DECIMALS).then_some(Self(amount))
+        Self::exact(Decimal::from_str_exact(digits).ok()?)
     }
 }
 

@@ -42,7 +42,7 @@ impl Page {
     }
 
     /// Whether it is the page that a client gets without asking for one.
-    fn is_plain(&self) -> bool {
+    pub fn is_plain(&self) -> bool {
         self.after == 0 && self.limit.is_none()
     }
 
@@ -109,7 +109,11 @@ impl Page {
     /// JSON may end in white space, and this one ends in a line feed exactly when
     /// there is a next page. So the bytes in the cache say it too, and a hit
     /// need not be parsed to write its `Link`.
-    fn write<T: Serialize>(&self, mut items: Vec<T>) -> Result<Vec<u8>, Problem> {
+    ///
+    /// # Errors
+    ///
+    /// As [`Response::json`].
+    pub fn write<T: Serialize>(&self, mut items: Vec<T>) -> Result<Vec<u8>, Problem> {
         let size = usize::try_from(self.limit()).unwrap_or_default();
         let more = items.len() > size;
         items.truncate(size);
@@ -123,12 +127,19 @@ impl Page {
     /// The response with a `Link` to the next page (RFC 8288), if there is one: the
     /// list's path, the filters given, and this page's limit.
     pub fn link(&self, response: Response, path: &str, filters: &[(&str, &str)]) -> Response {
-        let Some(last) = last_id(&response.body) else { return response };
+        match self.next(&response.body, path, filters) {
+            Some(next) => response.with_header("link", &next),
+            None => response,
+        }
+    }
+
+    /// The value of that `Link`; `None` for the last page.
+    pub fn next(&self, body: &[u8], path: &str, filters: &[(&str, &str)]) -> Option<String> {
+        let last = last_id(body)?;
         let filters = filters.iter().map(|(name, value)| format!("{name}={}&", encode(value)));
         let limit = self.limit.map(|limit| format!("limit={limit}&"));
         let parameters: String = filters.chain(limit).collect();
-        let next = format!("<{path}?{parameters}cursor={}>; rel=\"next\"", cursor::after(last));
-        response.with_header("link", &next)
+        Some(format!("<{path}?{parameters}cursor={}>; rel=\"next\"", cursor::after(last)))
     }
 
     fn limit(&self) -> i32 {

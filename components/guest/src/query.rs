@@ -9,7 +9,11 @@ pub struct Query(Vec<(String, String)>);
 
 impl Query {
     /// Reads a query, given without its question mark.
-    pub(crate) fn parse(query: &str) -> Result<Self, Problem> {
+    ///
+    /// # Errors
+    ///
+    /// 400 when it is not decodable, or a parameter is given twice.
+    pub fn parse(query: &str) -> Result<Self, Problem> {
         let mut parameters: Vec<(String, String)> = Vec::new();
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));

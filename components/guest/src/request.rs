@@ -47,10 +47,7 @@ impl Request {
     /// 404 for any other text (`abc`, `0`, `007`, `99999999999`): no such thing can
     /// exist, which is the same answer as for an id that nobody has yet.
     pub fn id(&self, noun: &str) -> Result<i32, Problem> {
-        let text = self.param("id").unwrap_or_default();
-        // `parse` alone would take `+7` and `007`, second names of one resource.
-        let canonical = text.bytes().all(|byte| byte.is_ascii_digit()) && !text.starts_with('0');
-        text.parse().ok().filter(|_| canonical).ok_or_else(|| Problem::no_such(noun, text))
+        id(noun, self.param("id").unwrap_or_default())
     }
 
     /// The query's parameters, decoded.
@@ -69,12 +66,7 @@ impl Request {
     /// 415 unless the body is declared as `application/json`, 400 when it is not
     /// JSON (with line and column) or nested too deep, 422 when it is not an object.
     pub fn form(&self, fields: &'static [&'static str]) -> Result<Form<'_>, Problem> {
-        let media_type = self.header("content-type").unwrap_or_default();
-        let essence = media_type.split(';').next().unwrap_or_default().trim();
-        if !essence.eq_ignore_ascii_case("application/json") {
-            return Err(Problem::unsupported_media_type("application/json"));
-        }
-        Form::parse(&self.body, fields)
+        Form::declared(self.header("content-type").unwrap_or_default(), &self.body, fields)
     }
 
     /// Whether the client asks for an answer that no cache has held (`no-cache`, RFC
@@ -83,6 +75,17 @@ impl Request {
         let directives = self.header("cache-control").unwrap_or_default();
         directives.split(',').any(|directive| directive.trim().eq_ignore_ascii_case("no-cache"))
     }
+}
+
+/// A database key as it stands in a path: see [`Request::id`].
+///
+/// # Errors
+///
+/// 404 for any text that is no such key.
+pub fn id(noun: &str, text: &str) -> Result<i32, Problem> {
+    // `parse` alone would take `+7` and `007`, second names of one resource.
+    let canonical = text.bytes().all(|byte| byte.is_ascii_digit()) && !text.starts_with('0');
+    text.parse().ok().filter(|_| canonical).ok_or_else(|| Problem::no_such(noun, text))
 }
 
 #[cfg(test)]

@@ -47,7 +47,7 @@ impl SqlError {
     /// Whether the statement may have taken effect in spite of the error: the
     /// connection was lost while it was under way. What is cached must then go as if
     /// it had.
-    fn leaves_doubt(&self) -> bool {
+    pub fn leaves_doubt(&self) -> bool {
         match &*self.error {
             Error::Unavailable(_) | Error::Timeout => true,
             Error::Database(error) => error.code.starts_with("08") || error.code == "57P01",

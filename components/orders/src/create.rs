@@ -9,7 +9,8 @@
 //! a deleted product: the foreign keys have the last word, with the same answer.
 
 use wasmyard_guest::{
-    Fault, Field, Money, Object, OnConstraint, Peer, Problem, Reply, Request, Response, invalidate, write,
+    Fault, Field, Form, Money, Object, OnConstraint, Peer, Problem, Reply, Request, Response, invalidate,
+    write,
 };
 
 use crate::order::Order;
@@ -23,7 +24,8 @@ pub(crate) fn create(request: &Request) -> Result<Response, Problem> {
     let order = NewOrder::read(request)?;
     let user = Peer("users").get(&format!("/api/v1/users/{}", order.user_id))?;
     let product = Peer("products").get_fresh(&format!("/api/v1/products/{}", order.product_id))?;
-    let total = order.total(&user, &product)?;
+    let price = if let Reply::Found(body) = product { Some(price(&body)?) } else { None };
+    let total = order.total(user != Reply::Absent, price)?;
 
     let written = write(
         "INSERT INTO orders (user_id, product_id, quantity, total_price) VALUES ($1, $2, $3, $4)
@@ -40,18 +42,32 @@ pub(crate) fn create(request: &Request) -> Result<Response, Problem> {
 
 /// An order that a client wants to be made.
 #[derive(Debug, Clone, PartialEq)]
-struct NewOrder {
-    user_id: i32,
-    product_id: i32,
-    quantity: i32,
+pub struct NewOrder {
+    /// Who orders.
+    pub user_id: i32,
+    /// What.
+    pub product_id: i32,
+    /// How many.
+    pub quantity: i32,
     /// What the client believes it will cost, if it says so.
-    total_price: Option<Money>,
+    pub total_price: Option<Money>,
 }
 
 impl NewOrder {
+    /// The fields of its form.
+    pub const FIELDS: &'static [&'static str] = &["user_id", "product_id", "quantity", "total_price"];
+
     fn read(request: &Request) -> Result<Self, Problem> {
+        Self::of(request.form(Self::FIELDS)?)
+    }
+
+    /// Reads its form.
+    ///
+    /// # Errors
+    ///
+    /// 422 with every fault.
+    pub fn of(mut form: Form<'_>) -> Result<Self, Problem> {
         let id = |field: Field<'_>| field.integer(1..=i32::MAX);
-        let mut form = request.form(&["user_id", "product_id", "quantity", "total_price"])?;
         let user_id = form.required("user_id", id);
         let product_id = form.required("product_id", id);
         let quantity = form.required("quantity", |field| field.integer(1..=QUANTITY_MAX));
@@ -63,18 +79,23 @@ impl NewOrder {
         form.finish(order())
     }
 
-    /// What the order costs, from what the other services say; every fault at once.
-    fn total(&self, user: &Reply, product: &Reply) -> Result<Money, Problem> {
+    /// What the order costs, from what the owners of users and products say: whether
+    /// the user exists, and the product's price if that one does.
+    ///
+    /// # Errors
+    ///
+    /// 422 with every fault.
+    pub fn total(&self, user_exists: bool, price: Option<Money>) -> Result<Money, Problem> {
         let mut faults = Vec::new();
-        if *user == Reply::Absent {
+        if !user_exists {
             faults.push(self.no_user());
         }
-        let total = match product {
-            Reply::Absent => {
+        let total = match price {
+            None => {
                 faults.push(self.no_product());
                 None
             }
-            Reply::Found(body) => price(body)?.times(self.quantity).or_else(|| {
+            Some(price) => price.times(self.quantity).or_else(|| {
                 faults.push(Fault::field("quantity", format!("the total would exceed {}", Money::max())));
                 None
             }),
@@ -86,11 +107,13 @@ impl NewOrder {
         if faults.is_empty() { Ok(total) } else { Err(Problem::unprocessable(faults)) }
     }
 
-    fn no_user(&self) -> Fault {
+    /// The user does not exist.
+    pub fn no_user(&self) -> Fault {
         Fault::field("user_id", format!("there is no user with the id {}", self.user_id))
     }
 
-    fn no_product(&self) -> Fault {
+    /// The product does not exist.
+    pub fn no_product(&self) -> Fault {
         let id = self.product_id;
         Fault::field("product_id", format!("there is no product with the id {id}"))
     }
@@ -113,17 +136,13 @@ mod tests {
         String::from_utf8(response.body).expect("UTF-8")
     }
 
-    fn total(body: &str, user: &Reply, product: &Reply) -> Result<String, Problem> {
-        let total = NewOrder::read(&Request::with_json(body))?.total(user, product)?;
+    fn total(body: &str, user_exists: bool, price: Option<Money>) -> Result<String, Problem> {
+        let total = NewOrder::read(&Request::with_json(body))?.total(user_exists, price)?;
         Ok(total.to_string())
     }
 
-    fn phone() -> Reply {
-        Reply::Found(br#"{"id":2,"name":"Smartphone","price":999.00,"stock":5}"#.to_vec())
-    }
-
-    fn alice() -> Reply {
-        Reply::Found(b"{}".to_vec())
+    fn phone() -> Option<Money> {
+        price(br#"{"id":2,"name":"Smartphone","price":999.00,"stock":5}"#).ok()
     }
 
     #[test]
@@ -132,14 +151,14 @@ mod tests {
             ["", r#", "total_price": 1998.00"#, r#", "total_price": 1998"#, r#", "total_price": null"#]
         {
             let body = format!(r#"{{"user_id": 1, "product_id": 2, "quantity": 2{claim}}}"#);
-            assert_eq!(total(&body, &alice(), &phone()), Ok("1998.00".into()), "{claim}");
+            assert_eq!(total(&body, true, phone()), Ok("1998.00".into()), "{claim}");
         }
     }
 
     #[test]
     fn a_wrong_total_is_told_the_right_one() {
         let body = r#"{"user_id": 1, "product_id": 2, "quantity": 2, "total_price": 1998.01}"#;
-        let refused = refusal(total(body, &alice(), &phone()).expect_err("a fault"));
+        let refused = refusal(total(body, true, phone()).expect_err("a fault"));
         assert!(refused.contains(r#""pointer":"/total_price""#), "{refused}");
         assert!(refused.contains("must be 1998.00"), "{refused}");
     }
@@ -147,19 +166,19 @@ mod tests {
     #[test]
     fn an_unknown_user_and_an_unknown_product_are_named_together() {
         let body = r#"{"user_id": 9999, "product_id": 8888, "quantity": 1}"#;
-        let refused = refusal(total(body, &Reply::Absent, &Reply::Absent).expect_err("faults"));
+        let refused = refusal(total(body, false, None).expect_err("faults"));
         assert!(refused.contains("invalid user_id: there is no user with the id 9999"), "{refused}");
         assert!(refused.contains("invalid product_id: there is no product with the id 8888"), "{refused}");
         let body = r#"{"user_id": 9999, "product_id": 2, "quantity": 1, "total_price": 5}"#;
-        let refused = refusal(total(body, &Reply::Absent, &phone()).expect_err("faults"));
+        let refused = refusal(total(body, false, phone()).expect_err("faults"));
         assert!(refused.contains("/user_id") && refused.contains("must be 999.00"), "{refused}");
     }
 
     #[test]
     fn a_total_beyond_the_column_is_a_fault_of_the_quantity() {
-        let dear = Reply::Found(br#"{"price":99999999.99}"#.to_vec());
+        let dear = Some(Money::max());
         let body = r#"{"user_id": 1, "product_id": 2, "quantity": 2}"#;
-        let refused = refusal(total(body, &alice(), &dear).expect_err("a fault"));
+        let refused = refusal(total(body, true, dear).expect_err("a fault"));
         assert!(refused.contains(r#""pointer":"/quantity""#), "{refused}");
     }
 

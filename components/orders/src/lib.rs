@@ -1,7 +1,7 @@
 //! The shop's orders service.
 
-mod create;
-mod order;
+pub mod create;
+pub mod order;
 mod status;
 
 use std::time::Duration;

@@ -5,14 +5,21 @@ use wasmyard_guest::{Money, Row, RowError, Timestamp};
 
 /// An order.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub(crate) struct Order {
-    pub(crate) id: i32,
-    pub(crate) user_id: i32,
-    pub(crate) product_id: i32,
-    pub(crate) quantity: i32,
-    pub(crate) total_price: Money,
-    pub(crate) status: String,
-    pub(crate) created_at: Timestamp,
+pub struct Order {
+    /// Its key.
+    pub id: i32,
+    /// Who ordered.
+    pub user_id: i32,
+    /// What.
+    pub product_id: i32,
+    /// How many.
+    pub quantity: i32,
+    /// What they cost together.
+    pub total_price: Money,
+    /// How far it has come.
+    pub status: String,
+    /// When it was made.
+    pub created_at: Timestamp,
 }
 
 impl Order {

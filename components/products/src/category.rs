@@ -10,13 +10,13 @@ pub(crate) const LENGTH_MAX: usize = 50;
 /// [`Category::folded`]. Both are made from the folded name alone, and no two of
 /// those share a key, so a key never holds another list than its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Category {
+pub struct Category {
     folded: String,
 }
 
 impl Category {
     /// The category of that name; `None` when no product can have it.
-    pub(crate) fn named(name: &str) -> Option<Self> {
+    pub fn named(name: &str) -> Option<Self> {
         let folded = name.to_lowercase();
         // Folding may lengthen a name ('İ' becomes two characters), so both count.
         let possible = |name: &str| (1..=LENGTH_MAX).contains(&name.chars().count());
@@ -24,14 +24,14 @@ impl Category {
     }
 
     /// The name in lower case, as `lower(category)` has it.
-    pub(crate) fn folded(&self) -> &str {
+    pub fn folded(&self) -> &str {
         &self.folded
     }
 
     /// The key of its list, each word's first letter in upper case as the lab writes
     /// it. Only ASCII letters change: other scripts have letters that become the
     /// same in upper case, and their categories would share a key.
-    pub(crate) fn key(&self) -> String {
+    pub fn key(&self) -> String {
         let mut key = String::from("products:category:");
         let mut starts_word = true;
         for letter in self.folded.chars() {

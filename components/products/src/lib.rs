@@ -1,7 +1,7 @@
 //! The shop's products service.
 
-mod category;
-mod product;
+pub mod category;
+pub mod product;
 
 use std::time::Duration;
 

@@ -1,7 +1,7 @@
 //! A product, as it is stored and as it is asked for.
 
 use serde::Serialize;
-use wasmyard_guest::{Field, Money, Problem, Request, Row, RowError, Timestamp};
+use wasmyard_guest::{Field, Form, Money, Problem, Request, Row, RowError, Timestamp};
 
 use crate::category;
 
@@ -13,14 +13,21 @@ const DESCRIPTION_LENGTH_MAX: usize = 2_000;
 
 /// A product.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub(crate) struct Product {
-    pub(crate) id: i32,
-    pub(crate) name: String,
-    pub(crate) description: Option<String>,
-    pub(crate) price: Money,
-    pub(crate) stock: i32,
-    pub(crate) category: Option<String>,
-    pub(crate) created_at: Timestamp,
+pub struct Product {
+    /// Its key.
+    pub id: i32,
+    /// What it is called.
+    pub name: String,
+    /// What there is to say about it.
+    pub description: Option<String>,
+    /// What one costs.
+    pub price: Money,
+    /// How many there are.
+    pub stock: i32,
+    /// The category, as it was written.
+    pub category: Option<String>,
+    /// When it was made.
+    pub created_at: Timestamp,
 }
 
 impl Product {
@@ -39,17 +46,33 @@ impl Product {
 
 /// A product that a client wants to be made.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct NewProduct {
-    pub(crate) name: String,
-    pub(crate) description: Option<String>,
-    pub(crate) price: Money,
-    pub(crate) stock: i32,
-    pub(crate) category: Option<String>,
+pub struct NewProduct {
+    /// What it is called.
+    pub name: String,
+    /// What there is to say about it.
+    pub description: Option<String>,
+    /// What one costs.
+    pub price: Money,
+    /// How many there are.
+    pub stock: i32,
+    /// The category, as it was written.
+    pub category: Option<String>,
 }
 
 impl NewProduct {
+    /// The fields of its form.
+    pub const FIELDS: &'static [&'static str] = &["name", "description", "price", "stock", "category"];
+
     pub(crate) fn read(request: &Request) -> Result<Self, Problem> {
-        let mut form = request.form(&["name", "description", "price", "stock", "category"])?;
+        Self::of(request.form(Self::FIELDS)?)
+    }
+
+    /// Reads its form.
+    ///
+    /// # Errors
+    ///
+    /// 422 with every fault.
+    pub fn of(mut form: Form<'_>) -> Result<Self, Problem> {
         let name = form.required("name", |field| field.line(1..=NAME_LENGTH_MAX));
         let description = form.optional("description", |field| field.prose(DESCRIPTION_LENGTH_MAX));
         let price = form.required("price", Money::read);

@@ -1,7 +1,7 @@
 //! The shop's users service.
 
 mod email;
-mod user;
+pub mod user;
 
 use std::time::Duration;
 

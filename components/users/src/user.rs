@@ -1,17 +1,21 @@
 //! A user, as it is stored and as it is asked for.
 
 use serde::Serialize;
-use wasmyard_guest::{Field, Problem, Request, Row, RowError, Timestamp};
+use wasmyard_guest::{Field, Form, Problem, Request, Row, RowError, Timestamp};
 
 use crate::email;
 
 /// A user.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub(crate) struct User {
-    pub(crate) id: i32,
-    pub(crate) username: String,
-    pub(crate) email: String,
-    pub(crate) created_at: Timestamp,
+pub struct User {
+    /// Its key.
+    pub id: i32,
+    /// The name, unique in the shop.
+    pub username: String,
+    /// The address, unique in the shop.
+    pub email: String,
+    /// When it was made.
+    pub created_at: Timestamp,
 }
 
 impl User {
@@ -27,14 +31,27 @@ impl User {
 
 /// A user that a client wants to be made.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct NewUser {
-    pub(crate) username: String,
-    pub(crate) email: String,
+pub struct NewUser {
+    /// The name.
+    pub username: String,
+    /// The address.
+    pub email: String,
 }
 
 impl NewUser {
+    /// The fields of its form.
+    pub const FIELDS: &'static [&'static str] = &["username", "email"];
+
     pub(crate) fn read(request: &Request) -> Result<Self, Problem> {
-        let mut form = request.form(&["username", "email"])?;
+        Self::of(request.form(Self::FIELDS)?)
+    }
+
+    /// Reads its form.
+    ///
+    /// # Errors
+    ///
+    /// 422 with every fault.
+    pub fn of(mut form: Form<'_>) -> Result<Self, Problem> {
         let username = form.required("username", username);
         let email = form.required("email", email::read);
         form.finish(username.zip(email).map(|(username, email)| Self { username, email }))

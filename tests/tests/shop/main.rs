@@ -10,4 +10,5 @@ mod orders;
 mod pages;
 mod products;
 mod protocol;
+mod stored;
 mod users;

@@ -4,10 +4,17 @@ use std::sync::Arc;
 
 use http::Method;
 use serde_json::{Value, json};
-use wasmyard_tests::{Answer, Shop, at_once, until};
+use wasmyard_tests::{Answer, Shop, Visitor, at_once, on_both, until};
+
+on_both!(
+    orders_are_listed_read_and_made,
+    a_total_is_price_times_quantity_to_the_cent,
+    every_fault_of_an_order_is_named_in_one_answer,
+    orders_made_at_once_are_all_made,
+);
 
 /// An order as the client writes it: numbers keep their digits.
-async fn post(shop: &Shop, body: &str) -> Answer {
+async fn post(shop: &Visitor, body: &str) -> Answer {
     shop.send(Method::POST, "/api/v1/orders", &[("content-type", "application/json")], body.as_bytes()).await
 }
 
@@ -15,9 +22,7 @@ async fn move_to(shop: &Shop, order: i32, status: &str) -> Answer {
     shop.patch(&format!("/api/v1/orders/{order}/status"), &json!({ "status": status })).await
 }
 
-#[tokio::test]
-async fn orders_are_listed_read_and_made() {
-    let shop = Shop::start().await;
+async fn orders_are_listed_read_and_made(shop: &Visitor) {
     let list = shop.get("/api/v1/orders").await.json();
     let ids: Vec<_> = list.as_array().expect("an array").iter().map(|order| order["id"].as_i64()).collect();
     assert_eq!(ids, (1..=8).map(Some).collect::<Vec<_>>());
@@ -25,7 +30,7 @@ async fn orders_are_listed_read_and_made() {
     let start = r#"{"id":1,"user_id":1,"product_id":1,"quantity":1,"total_price":1299.99,"status":"processing","created_at":"20"#;
     assert!(first.text().starts_with(start), "{first:?}");
 
-    let made = post(&shop, r#"{"user_id": 1, "product_id": 2, "quantity": 2, "total_price": 1998.00}"#).await;
+    let made = post(shop, r#"{"user_id": 1, "product_id": 2, "quantity": 2, "total_price": 1998.00}"#).await;
     assert_eq!((made.status.as_u16(), made.header("location")), (201, Some("/api/v1/orders/9")), "{made:?}");
     assert!(made.text().contains(r#""total_price":1998.00,"status":"pending""#), "{made:?}");
     assert_eq!(shop.get("/api/v1/orders/9").await.body, made.body);
@@ -35,9 +40,7 @@ async fn orders_are_listed_read_and_made() {
     }
 }
 
-#[tokio::test]
-async fn a_total_is_price_times_quantity_to_the_cent() {
-    let shop = Shop::start().await;
+async fn a_total_is_price_times_quantity_to_the_cent(shop: &Visitor) {
     // 0.1 + 0.1 + 0.1 and the like, where a float would be off.
     for (price, quantity, total) in [
         ("0.10", 3, "0.30"),
@@ -49,14 +52,14 @@ async fn a_total_is_price_times_quantity_to_the_cent() {
         shop.sql(&format!("UPDATE products SET price = {price} WHERE id = 7")).await;
         for claim in ["", &format!(r#", "total_price": {total}"#), r#", "total_price": null"#] {
             let made =
-                post(&shop, &format!(r#"{{"user_id": 1, "product_id": 7, "quantity": {quantity}{claim}}}"#))
+                post(shop, &format!(r#"{{"user_id": 1, "product_id": 7, "quantity": {quantity}{claim}}}"#))
                     .await;
             assert_eq!(made.status, 201, "{price} x {quantity}{claim}: {made:?}");
             assert!(made.text().contains(&format!(r#""total_price":{total},"#)), "{made:?}");
         }
         // One cent off is refused, and the right total said.
         let wrong = post(
-            &shop,
+            shop,
             &format!(r#"{{"user_id": 1, "product_id": 7, "quantity": {quantity}, "total_price": 0.01}}"#),
         )
         .await;
@@ -69,16 +72,14 @@ async fn a_total_is_price_times_quantity_to_the_cent() {
         shop.sql("SELECT min(total_price), max(total_price) FROM orders WHERE product_id = 7").await,
         "0.30|99999900.00"
     );
-    let too_much = post(&shop, r#"{"user_id": 1, "product_id": 1, "quantity": 10000}"#).await;
+    let too_much = post(shop, r#"{"user_id": 1, "product_id": 1, "quantity": 10000}"#).await;
     assert_eq!(too_much.status, 201, "{too_much:?}");
     shop.sql("UPDATE products SET price = 99999999.99 WHERE id = 7").await;
-    let too_much = post(&shop, r#"{"user_id": 1, "product_id": 7, "quantity": 2}"#).await;
+    let too_much = post(shop, r#"{"user_id": 1, "product_id": 7, "quantity": 2}"#).await;
     assert_eq!(too_much.faults(422), ["/quantity"]);
 }
 
-#[tokio::test]
-async fn every_fault_of_an_order_is_named_in_one_answer() {
-    let shop = Shop::start().await;
+async fn every_fault_of_an_order_is_named_in_one_answer(shop: &Visitor) {
     for (body, faults) in [
         (json!({}), &["/product_id", "/quantity", "/user_id"][..]),
         (
@@ -188,9 +189,7 @@ async fn of_two_steps_at_the_same_moment_one_wins_and_the_other_learns_what_beca
     assert_eq!((&problem["current"], &problem["allowed"]), (&json!("processing"), &json!(["shipped"])));
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn orders_made_at_once_are_all_made() {
-    let shop = Arc::new(Shop::start().await);
+async fn orders_made_at_once_are_all_made(shop: &Visitor) {
     let order = |n: i32| {
         let shop = shop.clone();
         async move {

@@ -1,6 +1,8 @@
 //! Lists, page by page: the same rules for all three services.
 
-use wasmyard_tests::{Answer, Shop};
+use wasmyard_tests::{Answer, Visitor, on_both};
+
+on_both!(the_links_lead_through_every_item_once_and_in_order, a_page_that_cannot_be_is_refused_by_name,);
 
 fn ids(answer: &Answer) -> Vec<i64> {
     assert_eq!(answer.status, 200, "{answer:?}");
@@ -17,7 +19,7 @@ fn next(answer: &Answer) -> Option<String> {
 }
 
 /// All ids from a first page on, and how many each page had.
-async fn follow(shop: &Shop, first: &str) -> (Vec<i64>, Vec<usize>) {
+async fn follow(shop: &Visitor, first: &str) -> (Vec<i64>, Vec<usize>) {
     let (mut all, mut sizes) = (Vec::new(), Vec::new());
     let mut page = Some(first.to_owned());
     while let Some(path) = page {
@@ -31,8 +33,7 @@ async fn follow(shop: &Shop, first: &str) -> (Vec<i64>, Vec<usize>) {
     (all, sizes)
 }
 
-async fn with_rows(count: i32) -> Shop {
-    let shop = Shop::start().await;
+async fn with_rows(shop: &Visitor, count: i32) {
     shop.sql(&format!(
         "INSERT INTO users (username, email) SELECT 'u' || n, n || '@example.com' FROM generate_series(5, {count}) n;
          INSERT INTO products (name, price, category)
@@ -41,21 +42,19 @@ async fn with_rows(count: i32) -> Shop {
              SELECT n, n, 1, n FROM generate_series(9, {count}) n"
     ))
     .await;
-    shop
 }
 
-#[tokio::test]
-async fn the_links_lead_through_every_item_once_and_in_order() {
-    let shop = with_rows(1_250).await;
+async fn the_links_lead_through_every_item_once_and_in_order(shop: &Visitor) {
+    with_rows(shop, 1_250).await;
     let all: Vec<i64> = (1..=1_250).collect();
     for service in ["users", "products", "orders"] {
         let list = format!("/api/v1/{service}");
-        let (ids, sizes) = follow(&shop, &list).await;
+        let (ids, sizes) = follow(shop, &list).await;
         assert_eq!(ids, all, "{service}");
         assert_eq!(sizes, [vec![100; 12], vec![50]].concat(), "{service}");
 
-        assert_eq!(follow(&shop, &format!("{list}?limit=1000")).await, (all.clone(), vec![1_000, 250]));
-        assert_eq!(follow(&shop, &format!("{list}?limit=625")).await, (all.clone(), vec![625, 625]));
+        assert_eq!(follow(shop, &format!("{list}?limit=1000")).await, (all.clone(), vec![1_000, 250]));
+        assert_eq!(follow(shop, &format!("{list}?limit=625")).await, (all.clone(), vec![625, 625]));
         // The plain list once more: from the cache, with the same link.
         let (cold, hit) = (shop.get(&list).await, shop.get(&list).await);
         assert_eq!((next(&hit), &hit.body), (next(&cold), &cold.body));
@@ -65,13 +64,12 @@ async fn the_links_lead_through_every_item_once_and_in_order() {
     }
 
     let even: Vec<i64> = (12..=1_250).step_by(2).collect();
-    let (ids, sizes) = follow(&shop, "/api/v1/products?category=games+%26+TOYS&limit=300").await;
+    let (ids, sizes) = follow(shop, "/api/v1/products?category=games+%26+TOYS&limit=300").await;
     assert_eq!((ids, sizes), (even, vec![300, 300, 20]));
 }
 
-#[tokio::test]
-async fn a_page_that_cannot_be_is_refused_by_name() {
-    let shop = with_rows(20).await;
+async fn a_page_that_cannot_be_is_refused_by_name(shop: &Visitor) {
+    with_rows(shop, 20).await;
     for service in ["users", "products", "orders"] {
         for limit in
             ["0", "1001", "-1", "ten", "", "1.0", "1e2", "99999999999999999999", "%31%30%00", "10%20"]

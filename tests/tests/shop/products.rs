@@ -2,7 +2,13 @@
 
 use http::Method;
 use serde_json::{Value, json};
-use wasmyard_tests::{Answer, Shop};
+use wasmyard_tests::{Answer, Shop, Visitor, on_both};
+
+on_both!(
+    products_are_listed_filtered_read_and_made,
+    a_price_is_exact_to_the_cent,
+    every_fault_of_a_product_is_named_in_one_answer,
+);
 
 fn ids(answer: &Answer) -> Vec<i64> {
     assert_eq!(answer.status, 200, "{answer:?}");
@@ -11,14 +17,12 @@ fn ids(answer: &Answer) -> Vec<i64> {
 }
 
 /// A product as the client writes it: numbers keep their digits.
-async fn post(shop: &Shop, body: &str) -> Answer {
+async fn post(shop: &Visitor, body: &str) -> Answer {
     shop.send(Method::POST, "/api/v1/products", &[("content-type", "application/json")], body.as_bytes())
         .await
 }
 
-#[tokio::test]
-async fn products_are_listed_filtered_read_and_made() {
-    let shop = Shop::start().await;
+async fn products_are_listed_filtered_read_and_made(shop: &Visitor) {
     assert_eq!(ids(&shop.get("/api/v1/products").await), (1..=10).collect::<Vec<_>>());
 
     // The lab's way, and any other way to write it.
@@ -41,7 +45,7 @@ async fn products_are_listed_filtered_read_and_made() {
     );
 
     let body = r#"{"name": "Smart Watch", "description": "Fitness tracking smartwatch", "price": 299.99, "stock": 75, "category": "Electronics"}"#;
-    let made = post(&shop, body).await;
+    let made = post(shop, body).await;
     assert_eq!(
         (made.status.as_u16(), made.header("location")),
         (201, Some("/api/v1/products/11")),
@@ -52,7 +56,7 @@ async fn products_are_listed_filtered_read_and_made() {
     assert_eq!(ids(&shop.get("/api/v1/products?category=electronics").await), [1, 2, 3, 4, 11]);
 
     // What may be left out.
-    let bare = post(&shop, r#"{"name": "Bare", "price": 1}"#).await.json();
+    let bare = post(shop, r#"{"name": "Bare", "price": 1}"#).await.json();
     assert_eq!(
         (&bare["stock"], &bare["description"], &bare["category"]),
         (&json!(0), &Value::Null, &Value::Null)
@@ -60,9 +64,7 @@ async fn products_are_listed_filtered_read_and_made() {
     shop.get("/api/v1/products/13").await.problem(404);
 }
 
-#[tokio::test]
-async fn a_price_is_exact_to_the_cent() {
-    let shop = Shop::start().await;
+async fn a_price_is_exact_to_the_cent(shop: &Visitor) {
     for (given, kept) in [
         ("0", "0.00"),
         ("-0.00", "0.00"),
@@ -76,7 +78,7 @@ async fn a_price_is_exact_to_the_cent() {
         ("70368744.17", "70368744.17"),
         ("99999999.99", "99999999.99"),
     ] {
-        let made = post(&shop, &format!(r#"{{"name": "p", "price": {given}}}"#)).await;
+        let made = post(shop, &format!(r#"{{"name": "p", "price": {given}}}"#)).await;
         assert_eq!(made.status, 201, "{given}: {made:?}");
         assert!(made.text().contains(&format!(r#""price":{kept},"#)), "{given}: {made:?}");
         let id = made.json()["id"].to_string();
@@ -86,9 +88,7 @@ async fn a_price_is_exact_to_the_cent() {
     }
 }
 
-#[tokio::test]
-async fn every_fault_of_a_product_is_named_in_one_answer() {
-    let shop = Shop::start().await;
+async fn every_fault_of_a_product_is_named_in_one_answer(shop: &Visitor) {
     let long_name = format!(r#"{{"name": "{}", "price": 1}}"#, "é".repeat(101));
     let long_category = format!(r#"{{"name": "p", "price": 1, "category": "{}"}}"#, "c".repeat(51));
     let long_description = format!(r#"{{"name": "p", "price": 1, "description": "{}"}}"#, "d".repeat(2_001));
@@ -112,7 +112,7 @@ async fn every_fault_of_a_product_is_named_in_one_answer() {
         (&long_category, &["/category"]),
         (&long_description, &["/description"]),
     ] {
-        let mut named = post(&shop, body).await.faults(422);
+        let mut named = post(shop, body).await.faults(422);
         named.sort();
         assert_eq!(named, faults, "{body}");
     }

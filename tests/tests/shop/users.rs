@@ -1,13 +1,17 @@
 //! `/api/v1/users`.
 
-use std::sync::Arc;
-
 use serde_json::json;
-use wasmyard_tests::{Shop, at_once};
+use wasmyard_tests::{Visitor, at_once, on_both};
 
-#[tokio::test]
-async fn users_are_listed_read_and_made() {
-    let shop = Shop::start().await;
+on_both!(
+    users_are_listed_read_and_made,
+    an_id_that_no_user_can_have_is_not_found,
+    every_fault_of_a_user_is_named_in_one_answer,
+    a_name_or_an_address_that_is_taken_is_a_conflict_that_names_the_field,
+    of_fifty_equal_creates_at_once_one_wins_and_fifty_different_ones_all_do,
+);
+
+async fn users_are_listed_read_and_made(shop: &Visitor) {
     let users = shop.get("/api/v1/users").await;
     assert_eq!(users.status, 200);
     assert_eq!(users.header("content-type"), Some("application/json"));
@@ -43,9 +47,7 @@ async fn users_are_listed_read_and_made() {
     }
 }
 
-#[tokio::test]
-async fn an_id_that_no_user_can_have_is_not_found() {
-    let shop = Shop::start().await;
+async fn an_id_that_no_user_can_have_is_not_found(shop: &Visitor) {
     for id in [
         "5",
         "0",
@@ -68,9 +70,7 @@ async fn an_id_that_no_user_can_have_is_not_found() {
     }
 }
 
-#[tokio::test]
-async fn every_fault_of_a_user_is_named_in_one_answer() {
-    let shop = Shop::start().await;
+async fn every_fault_of_a_user_is_named_in_one_answer(shop: &Visitor) {
     let long = "a".repeat(51);
     let long_mail = format!("{}@{}.example", "l".repeat(64), "d".repeat(28));
     let ok = "a@example.com";
@@ -100,9 +100,7 @@ async fn every_fault_of_a_user_is_named_in_one_answer() {
     assert_eq!(shop.sql("SELECT count(*) FROM users").await, "4");
 }
 
-#[tokio::test]
-async fn a_name_or_an_address_that_is_taken_is_a_conflict_that_names_the_field() {
-    let shop = Shop::start().await;
+async fn a_name_or_an_address_that_is_taken_is_a_conflict_that_names_the_field(shop: &Visitor) {
     for (field, value, body) in [
         ("username", "alice", json!({ "username": "alice", "email": "newalice@example.com" })),
         ("email", "alice@example.com", json!({ "username": "alice2", "email": "alice@example.com" })),
@@ -119,9 +117,7 @@ async fn a_name_or_an_address_that_is_taken_is_a_conflict_that_names_the_field()
     );
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn of_fifty_equal_creates_at_once_one_wins_and_fifty_different_ones_all_do() {
-    let shop = Arc::new(Shop::start().await);
+async fn of_fifty_equal_creates_at_once_one_wins_and_fifty_different_ones_all_do(shop: &Visitor) {
     let create = |username: String, email: String| {
         let shop = shop.clone();
         async move { shop.post("/api/v1/users", &json!({ "username": username, "email": email })).await }
