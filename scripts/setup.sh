@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Installs what `make up` and `make test` need and this machine lacks, and says what.
 # Asks nothing, changes nothing that is there, and is quick when there is nothing to
-# do. With --for-tests also what the tests need.
+# do. With --for-tests also what the tests need, with --for-bench what the measurements
+# need.
 #
 # Postgres and Redis are left out when DATABASE_URL and REDIS_URL name others; the
 # tests always need them.
@@ -9,11 +10,13 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 for_tests=false
+for_bench=false
 case "${1:-}" in
 '') ;;
 --for-tests) for_tests=true ;;
+--for-bench) for_tests=true for_bench=true ;;
 *)
-    echo "usage: scripts/setup.sh [--for-tests]" >&2
+    echo "usage: scripts/setup.sh [--for-tests | --for-bench]" >&2
     exit 2
     ;;
 esac
@@ -57,6 +60,12 @@ fi
 have psql || packages+=(postgresql-client)
 if $for_tests; then
     have ab || packages+=(apache2-utils)
+    # Counts instructions.
+    have callgrind_control || packages+=(valgrind)
+fi
+if $for_bench; then
+    have wrk || packages+=(wrk)
+    have h2load || packages+=(nghttp2-client)
 fi
 
 [ ${#packages[@]} -eq 0 ] && exit 0

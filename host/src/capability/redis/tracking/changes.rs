@@ -21,7 +21,7 @@ pub(super) struct Changes {
     seed: u64,
 }
 
-/// The moment at which a key was about to be read. As long as [`Changes::stamp`] gives
+/// The moment at which a key was about to be read. As long as `Changes::stamp` gives
 /// the same for the key, nobody has told of a change since.
 ///
 /// It is a sum of two counts that only grow, and so stays the same only if both do.

@@ -1,0 +1,105 @@
+//! The manifest that the measured host serves: the repository's own services on free
+//! ports, and two more that do nothing.
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+use toml_edit::{DocumentMut, Item, Table, value};
+
+/// Instances of one service: as many as there may be, since a load generator has more
+/// connections than the default allows requests at once.
+const CONCURRENCY_MAX: i64 = 2_000;
+/// A service's place in the near cache when it has none.
+const NEAR_OFF: i64 = 0;
+
+/// How one host differs from another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Near {
+    /// As it is when nobody says anything.
+    Default,
+    /// Each cached answer is asked of Redis.
+    Off,
+}
+
+/// Where things are that the manifest names.
+#[derive(Debug)]
+pub(crate) struct Places<'a> {
+    pub(crate) repository: &'a Path,
+    /// The folder with `users.wasm` and the others.
+    pub(crate) components: &'a Path,
+    pub(crate) postgres: &'a str,
+    pub(crate) redis: &'a str,
+}
+
+/// The manifest as text.
+///
+/// # Errors
+///
+/// The repository's manifest cannot be read, or has another form than is expected.
+pub(crate) fn write(places: &Places<'_>, near: Near) -> Result<String> {
+    let path = places.repository.join("wasmyard.toml");
+    let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+    let mut manifest: DocumentMut = text.parse()?;
+    manifest["server"] = table(|server| {
+        server["https_port"] = value(0);
+        server["http_port"] = value(false);
+        server["health_path"] = value("/api/health");
+    });
+    manifest["admin"]["port"] = value(0);
+    manifest["postgres"] = table(|postgres| {
+        postgres["url"] = value(places.postgres);
+        postgres["migrations"] = value(shown(&places.repository.join("migrations")));
+    });
+    manifest["redis"]["url"] = value(places.redis);
+
+    let services = manifest["services"].as_table_mut().context("wasmyard.toml has services")?;
+    for (name, service) in services.iter_mut() {
+        let component = places.components.join(format!("{name}.wasm"));
+        serve(service, &component)?;
+        if near == Near::Off && service.get("grants").is_some_and(|grants| grants.get("cache").is_some()) {
+            service["grants"]["cache"]["near_kib"] = value(NEAR_OFF);
+        }
+    }
+    for (name, isolation) in [("hello", "instance"), ("fresh", "request")] {
+        let mut service = Item::Table(Table::new());
+        service["routes"] = value(routes([&format!("/{name}")]));
+        service["isolation"] = value(isolation);
+        service["direct"] = table(|direct| direct["routes"] = value(routes(["/health"])));
+        // What the guest library writes a failure with; there are none.
+        service["grants"] = table(|grants| grants["log"] = value(true));
+        serve(&mut service, &places.components.join("hello.wasm"))?;
+        services.insert(name, service);
+    }
+    Ok(manifest.to_string())
+}
+
+fn serve(service: &mut Item, component: &Path) -> Result<()> {
+    let service = service.as_table_mut().context("a service is a table")?;
+    service.remove("build");
+    service["component"] = value(shown(component));
+    service["direct"]["port"] = value(0);
+    let limits = service.entry("limits").or_insert_with(|| Item::Table(Table::new()));
+    limits["concurrency_max"] = value(CONCURRENCY_MAX);
+    Ok(())
+}
+
+fn routes<const COUNT: usize>(paths: [&str; COUNT]) -> toml_edit::Array {
+    let mut routes = toml_edit::Array::new();
+    for path in paths {
+        let mut route = toml_edit::InlineTable::new();
+        route.insert("path", path.into());
+        route.insert("methods", toml_edit::Array::from_iter(["GET"]).into());
+        routes.push(route);
+    }
+    routes
+}
+
+fn table(fill: impl FnOnce(&mut Table)) -> Item {
+    let mut table = Table::new();
+    fill(&mut table);
+    Item::Table(table)
+}
+
+fn shown(path: &Path) -> String {
+    path.display().to_string()
+}
