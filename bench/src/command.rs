@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, ensure};
 /// # Errors
 ///
 /// It cannot be started, or fails; the error has what it said.
-pub(crate) fn output(command: &mut Command) -> Result<String> {
+pub fn output(command: &mut Command) -> Result<String> {
     let program = command.get_program().to_string_lossy().into_owned();
     let ran = command.stdin(Stdio::null()).output();
     let ran = ran.with_context(|| format!("{program} cannot be started; is it installed?"))?;
@@ -21,7 +21,7 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
 
 /// A command that the kernel ends with this process, in whatever way that ends, and that
 /// may open as many sockets as this user's processes may.
-pub(crate) fn bound(signal: &str, program: impl AsRef<OsStr>) -> Command {
+pub fn bound(signal: &str, program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", signal, "sh", "-c", r#"ulimit -n "$(ulimit -H -n)" && exec "$@""#, "sh"]);
     command.arg(program);

@@ -6,14 +6,14 @@ use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
 use tempfile::TempDir;
 
-use crate::cores::Cores;
 use crate::lines::{self, Line, Load, Side};
 use crate::oha::Oha;
 use crate::report::{Found, Latencies, Measured, Report};
-use crate::sample::{Sample, median};
 use crate::systems::{Programs, Systems};
-use crate::wrk::Wrk;
 use crate::{chart, data, h2load, memory, table};
+use wasmyard_bench::cores::Cores;
+use wasmyard_bench::sample::{Sample, median};
+use wasmyard_bench::wrk::Wrk;
 
 /// Runs both systems in turn on fresh backends, prints a table, writes the results
 ///

@@ -8,13 +8,13 @@ use crate::command::{bound, output};
 
 /// The cores of this process, shared out.
 #[derive(Debug, Clone)]
-pub(crate) struct Cores {
+pub struct Cores {
     /// For the systems and their backends, as `taskset` writes a list.
-    pub(crate) systems: String,
+    pub systems: String,
     /// For the load generator.
-    pub(crate) generator: String,
+    pub generator: String,
     /// How many there are.
-    pub(crate) count: usize,
+    pub count: usize,
 }
 
 impl Cores {
@@ -24,7 +24,7 @@ impl Cores {
     /// # Errors
     ///
     /// The kernel does not say which cores there are, or `taskset` fails.
-    pub(crate) fn share() -> Result<Self> {
+    pub fn share() -> Result<Self> {
         let status = std::fs::read_to_string("/proc/self/status").context("/proc/self/status")?;
         let allowed = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
         let all = expand(allowed.context("no list of cores")?.trim()).context("a list of cores")?;
@@ -38,7 +38,7 @@ impl Cores {
     }
 
     /// A command of the load generator, on its core and with as many sockets as may be.
-    pub(crate) fn generator(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+    pub fn generator(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = bound("KILL", "taskset");
         command.arg("--cpu-list").arg(&self.generator).arg(program);
         command

@@ -2,9 +2,9 @@
 
 use anyhow::{Context as _, Result};
 
-use crate::command::output;
-use crate::cores::Cores;
-use crate::sample::Sample;
+use wasmyard_bench::command::output;
+use wasmyard_bench::cores::Cores;
+use wasmyard_bench::sample::Sample;
 
 /// Connections, each with [`STREAMS`] requests at once.
 const CONNECTIONS: &str = "8";
@@ -14,7 +14,7 @@ const STREAMS: &str = "4";
 ///
 /// # Errors
 ///
-/// As for [`Wrk::run`](crate::wrk::Wrk::run).
+/// As for [`Wrk::run`](wasmyard_bench::wrk::Wrk::run).
 pub(crate) fn run(cores: &Cores, url: &str, seconds: u64) -> Result<Sample> {
     let mut command = cores.generator("h2load");
     command.args(["--threads=1", "--clients", CONNECTIONS, "--max-concurrent-streams", STREAMS]);
@@ -40,7 +40,7 @@ fn parse(printed: &str) -> Option<Sample> {
         })
         .collect::<Vec<_>>();
     let errors = (!wrong.is_empty()).then(|| wrong.join(", "));
-    Some(Sample { requests: succeeded, rate, errors })
+    Some(Sample { requests: succeeded, rate, p99: None, errors })
 }
 
 #[cfg(test)]
@@ -58,7 +58,7 @@ mod tests {
     #[test]
     fn what_h2load_prints_is_read() {
         let sample = parse(&printed(0, 0)).expect("a sample");
-        assert_eq!(sample, Sample { requests: 24_691, rate: 12_345.5, errors: None });
+        assert_eq!(sample, Sample { requests: 24_691, rate: 12_345.5, p99: None, errors: None });
     }
 
     #[test]

@@ -2,9 +2,9 @@
 
 use anyhow::Result;
 
-use crate::process::Process;
 use crate::report::Target;
 use crate::systems::Systems;
+use wasmyard_bench::process::Process;
 
 /// One line of the table: a load, put on two sides in turn.
 #[derive(Debug, Clone)]

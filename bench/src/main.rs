@@ -6,14 +6,12 @@
 //! - `compare.rs`: the run
 //! - `lines.rs`: what is measured, and the target of each line
 //! - `systems.rs`, `manifest.rs`, `data.rs`: the two systems and their backends
-//! - `wrk.rs`, `h2load.rs`, `oha.rs`: the load generators
-//! - `process.rs`, `cores.rs`, `metrics.rs`: what a process costs, and where it runs
+//! - `h2load.rs`, `oha.rs`: load generators beside the library's `wrk.rs`
+//! - `metrics.rs`, `memory.rs`: what a system says of itself, and what it holds
 //! - `report.rs`, `table.rs`, `chart.rs`: what was found
 
 mod chart;
-mod command;
 mod compare;
-mod cores;
 mod data;
 mod h2load;
 mod lines;
@@ -21,12 +19,9 @@ mod manifest;
 mod memory;
 mod metrics;
 mod oha;
-mod process;
 mod report;
-mod sample;
 mod systems;
 mod table;
-mod wrk;
 
 use std::path::PathBuf;
 

@@ -2,13 +2,13 @@
 
 use anyhow::Result;
 
-use crate::cores::Cores;
 use crate::lines::{Load, Side};
 use crate::metrics;
-use crate::process::Process;
 use crate::report::{Held, Memories};
 use crate::systems::Systems;
-use crate::wrk::Wrk;
+use wasmyard_bench::cores::Cores;
+use wasmyard_bench::process::Process;
+use wasmyard_bench::wrk::Wrk;
 
 /// Requests at once that have to wait for Postgres: each of them holds an instance.
 const WAITING: usize = 64;

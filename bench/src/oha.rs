@@ -8,8 +8,8 @@ use std::process::Command;
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::command::output;
-use crate::cores::Cores;
+use wasmyard_bench::command::output;
+use wasmyard_bench::cores::Cores;
 
 /// The version that this was written with.
 const VERSION: &str = "1.16.0";

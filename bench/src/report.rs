@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 
 use crate::oha::Latency;
-use crate::sample::median;
+use wasmyard_bench::sample::median;
 
 /// One run of everything.
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -1,16 +1,21 @@
 //! One run of a load generator.
 
+use std::time::Duration;
+
 use anyhow::{Result, bail};
 
 /// What a load generator counted.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Sample {
+pub struct Sample {
     /// Answers.
-    pub(crate) requests: u64,
+    pub requests: u64,
     /// Answers in a second.
-    pub(crate) rate: f64,
+    pub rate: f64,
+    /// 99 of a hundred answers took no longer, if the generator says so. It waits for an
+    /// answer before it asks again, so a slow one hides those that would have come after.
+    pub p99: Option<Duration>,
     /// What went wrong, if anything did: answers other than 2xx, and lost sockets.
-    pub(crate) errors: Option<String>,
+    pub errors: Option<String>,
 }
 
 impl Sample {
@@ -19,7 +24,7 @@ impl Sample {
     /// # Errors
     ///
     /// Anything went wrong: the rate of a system that refuses is not a rate.
-    pub(crate) fn clean(self) -> Result<Self> {
+    pub fn clean(self) -> Result<Self> {
         match &self.errors {
             Some(errors) => bail!("{errors}"),
             None if self.requests == 0 => bail!("no answer at all"),
@@ -30,7 +35,7 @@ impl Sample {
 
 /// The middle one of some figures, the mean of the two in the middle for an even number
 /// of them; `None` for none.
-pub(crate) fn median(figures: &[f64]) -> Option<f64> {
+pub fn median(figures: &[f64]) -> Option<f64> {
     let mut sorted = figures.to_vec();
     sorted.sort_by(f64::total_cmp);
     let middle = sorted.len() / 2;
@@ -52,7 +57,7 @@ mod tests {
     #[test]
     fn a_sample_with_errors_is_no_sample() {
         let sample = |requests, errors: Option<&str>| {
-            Sample { requests, rate: 1.0, errors: errors.map(str::to_owned) }.clean()
+            Sample { requests, rate: 1.0, p99: None, errors: errors.map(str::to_owned) }.clean()
         };
         assert!(sample(1, None).is_ok());
         assert!(sample(1, Some("3 answers were not 2xx")).is_err());

@@ -12,7 +12,7 @@ use wasmyard::testing::servers::{TestPostgres, TestRedis};
 
 use crate::data;
 use crate::manifest::{self, Near, Places};
-use crate::process::Process;
+use wasmyard_bench::process::Process;
 
 /// Everything that runs. What is dropped first stands first.
 pub(crate) struct Systems {
@@ -154,7 +154,7 @@ impl Wasmyard {
         std::fs::write(state.join("role-secret"), "0123456789abcdef".repeat(4))?;
         let path = folder.join("wasmyard.toml");
         std::fs::File::create(&path)?.write_all(manifest.as_bytes())?;
-        let (process, printed) = Process::start(program.as_os_str(), &folder.join("log"), |command| {
+        let (process, printed) = Process::start(program.as_os_str(), Some(&folder.join("log")), |command| {
             command.args(["--json", "--manifest"]).arg(&path).args(["up", "--local"]);
             command.env("WASMYARD_LOG", "warn,access=off");
         })?;
@@ -184,7 +184,7 @@ impl Wasmyard {
 
 impl Native {
     fn start(program: &Path, log: &Path, postgres: &str, redis: &str) -> Result<Self> {
-        let (process, printed) = Process::start(program.as_os_str(), log, |command| {
+        let (process, printed) = Process::start(program.as_os_str(), Some(log), |command| {
             command.env("DATABASE_URL", postgres).env("REDIS_URL", redis);
         })?;
         let mut lines = BufReader::new(printed).lines();

@@ -7,7 +7,7 @@ use comfy_table::{CellAlignment, Table};
 
 use crate::oha::Latency;
 use crate::report::{Found, Held, Measured, Report};
-use crate::sample::median;
+use wasmyard_bench::sample::median;
 
 /// Everything that was found.
 pub(crate) fn table(report: &Report) -> String {

@@ -1,6 +1,7 @@
 //! `wrk`: as many requests as a system answers.
 
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
@@ -10,14 +11,17 @@ use crate::sample::Sample;
 
 /// One run: as many connections, for so many seconds.
 #[derive(Debug, Clone)]
-pub(crate) struct Wrk<'a> {
-    pub(crate) url: &'a str,
-    pub(crate) connections: usize,
-    pub(crate) seconds: u64,
+pub struct Wrk<'a> {
+    /// Where it asks.
+    pub url: &'a str,
+    /// Connections at once, each with one request at a time.
+    pub connections: usize,
+    /// How long.
+    pub seconds: u64,
     /// A script, and its argument.
-    pub(crate) script: Option<(&'a Path, &'a str)>,
+    pub script: Option<(&'a Path, &'a str)>,
     /// Header fields, each as `name: value`.
-    pub(crate) headers: &'a [&'a str],
+    pub headers: &'a [&'a str],
 }
 
 impl Wrk<'_> {
@@ -27,9 +31,9 @@ impl Wrk<'_> {
     ///
     /// `wrk` is missing, or prints what nobody expects. What it counts as wrong is in
     /// the sample.
-    pub(crate) fn run(&self, cores: &Cores) -> Result<Sample> {
+    pub fn run(&self, cores: &Cores) -> Result<Sample> {
         let mut command = cores.generator("wrk");
-        command.args(["--threads", "1", "--timeout", "5s"]);
+        command.args(["--threads", "1", "--timeout", "5s", "--latency"]);
         command.args(["--connections", &self.connections.to_string()]);
         command.args(["--duration", &format!("{}s", self.seconds)]);
         for header in self.headers {
@@ -55,7 +59,16 @@ fn parse(printed: &str) -> Option<Sample> {
     let refused = after("Non-2xx or 3xx responses:").map(|count| format!("{} answers not 2xx", count.trim()));
     let broken = after("Socket errors:").map(|errors| format!("socket errors: {}", errors.trim()));
     let errors: Vec<_> = refused.into_iter().chain(broken).collect();
-    Some(Sample { requests, rate, errors: (!errors.is_empty()).then(|| errors.join("; ")) })
+    let errors = (!errors.is_empty()).then(|| errors.join("; "));
+    Some(Sample { requests, rate, p99: Some(time(after("99%")?.trim())?), errors })
+}
+
+/// `812.00us`, `1.25ms` or `1.02s`.
+fn time(printed: &str) -> Option<Duration> {
+    let units = [("us", 1e-6), ("ms", 1e-3), ("s", 1.0)];
+    let (number, factor) =
+        units.iter().find_map(|(unit, factor)| Some((printed.strip_suffix(unit)?, factor)))?;
+    Duration::try_from_secs_f64(number.parse::<f64>().ok()? * factor).ok()
 }
 
 #[cfg(test)]
@@ -64,12 +77,28 @@ mod tests {
 
     const CLEAN: &str = "Running 1s test @ http://127.0.0.1:1/\n  1 threads and 8 connections\n  \
          Thread Stats   Avg      Stdev     Max   +/- Stdev\n    Req/Sec    31.05k     1.13k   32.23k    81.82%\n  \
+         Latency Distribution\n     50%  249.00us\n     99%    1.25ms\n  \
          33990 requests in 1.10s, 8.49MB read\nRequests/sec:  30899.92\nTransfer/sec:      7.72MB\n";
 
     #[test]
     fn what_wrk_prints_is_read() {
         let sample = parse(CLEAN).expect("a sample");
-        assert_eq!(sample, Sample { requests: 33_990, rate: 30_899.92, errors: None });
+        assert_eq!(
+            sample,
+            Sample {
+                requests: 33_990,
+                rate: 30_899.92,
+                p99: Some(Duration::from_micros(1_250)),
+                errors: None
+            }
+        );
+    }
+
+    #[test]
+    fn times_have_units() {
+        assert_eq!(time("812.00us"), Some(Duration::from_micros(812)));
+        assert_eq!(time("1.02s"), Some(Duration::from_millis(1_020)));
+        assert_eq!(time("1.02m"), None);
     }
 
     #[test]

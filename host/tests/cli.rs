@@ -202,6 +202,8 @@ fn new_makes_a_service_out_of_nothing_and_a_failure_leaves_nothing() {
     assert!(out(&output).contains("https://localhost:8443/api/v1/reviews"));
     let manifest = std::fs::read_to_string(dir.path().join("wasmyard.toml")).expect("a manifest");
     assert!(manifest.contains("[services.reviews]"));
+    let linking = std::fs::read_to_string(dir.path().join(".cargo/config.toml")).expect("how to link");
+    assert!(linking.contains("--initial-memory="), "{linking}");
     assert_eq!(code(&wasmyard(dir.path(), &["check"])), Some(0));
 
     let made = listing(dir.path());

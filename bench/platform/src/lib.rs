@@ -7,6 +7,6 @@ mod result;
 mod variant;
 
 pub use client::Client;
-pub use process::{HostProcess, Launch, free_port};
+pub use process::{HostProcess, Launch};
 pub use result::{print_table, target_dir, workspace, write_json};
 pub use variant::{guest, guest_path, variant};

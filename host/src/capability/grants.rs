@@ -1,6 +1,7 @@
 //! Which interfaces and keys a service may use.
 
-use crate::manifest::{Grants, KeysGrant};
+use crate::limits::{REDIS_KEY_BYTES_MAX, REDIS_KEYS_MAX};
+use crate::manifest::Grants;
 
 /// The key patterns of a grant: exact keys, or a prefix followed by `*`.
 #[derive(Debug, Clone, PartialEq)]
@@ -10,13 +11,8 @@ pub struct KeyPatterns {
 }
 
 impl KeyPatterns {
-    /// The patterns of a manifest's grant.
-    pub fn new(grant: &KeysGrant) -> Self {
-        Self::of(&grant.keys)
-    }
-
-    /// The patterns of a list.
-    pub fn of(patterns: &[String]) -> Self {
+    /// The patterns of a manifest's list.
+    pub fn new(patterns: &[String]) -> Self {
         let (mut exact, mut prefixes) = (Vec::new(), Vec::new());
         for key in patterns {
             match key.strip_suffix('*') {
@@ -42,6 +38,37 @@ impl KeyPatterns {
         self.prefixes.iter().any(|prefix| key.starts_with(prefix.as_str()))
             || self.exact.iter().any(|exact| exact == key)
     }
+
+    /// Checks the keys of one call: [`REDIS_KEYS_MAX`] of them, of [`REDIS_KEY_BYTES_MAX`]
+    /// bytes each, and all of them granted.
+    ///
+    /// # Errors
+    /// The first thing that is wrong.
+    pub fn check(&self, keys: &[String]) -> Result<(), KeyFault> {
+        if keys.len() > REDIS_KEYS_MAX {
+            return Err(KeyFault::TooMany(keys.len()));
+        }
+        for key in keys {
+            if key.len() > REDIS_KEY_BYTES_MAX {
+                return Err(KeyFault::TooLong);
+            }
+            if !self.allow(key) {
+                return Err(KeyFault::NotGranted(key.clone()));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What is wrong with the keys of a call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeyFault {
+    /// So many are more than a call may name.
+    TooMany(usize),
+    /// One has too many bytes.
+    TooLong,
+    /// The service may not name this one.
+    NotGranted(String),
 }
 
 /// The interfaces of `wasmyard:platform` that need a grant, each with whether it is
@@ -65,7 +92,7 @@ mod tests {
     #[test]
     fn a_star_stands_for_any_rest_and_only_at_the_end() {
         let keys = ["users:*", "health", "a*b*"].map(str::to_owned).to_vec();
-        let patterns = KeyPatterns::new(&KeysGrant { keys });
+        let patterns = KeyPatterns::new(&keys);
         for allowed in ["users:1", "users:", "health", "a*bc"] {
             assert!(patterns.allow(allowed), "{allowed}");
         }

@@ -52,7 +52,7 @@ fn read(reading: &Reading<'_>, table: Table<'_, '_>) -> Option<ReadRoute> {
 pub(super) fn check_granted(reading: &Reading<'_>, routes: &[ReadRoute], grant: Option<&CacheGrant>) {
     for key in routes.iter().filter_map(|route| route.cache.as_ref()) {
         let granted = grant.is_some_and(|grant| {
-            let patterns = KeyPatterns::of(&grant.keys);
+            let patterns = KeyPatterns::new(&grant.keys);
             match key.value.split_once('{') {
                 // Whatever stands for the parameters, the pattern must allow it.
                 Some((fixed, _)) => {

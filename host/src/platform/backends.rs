@@ -95,7 +95,7 @@ impl Backends {
         let no_redis = "grants Redis keys, but redis.url is empty";
         if let Some(grant) = &grants.redis {
             let backend = self.redis.clone().context(no_redis).with_context(named)?;
-            let keys = Arc::new(KeyPatterns::new(grant));
+            let keys = Arc::new(KeyPatterns::new(&grant.keys));
             capabilities.redis = Some(GrantedRedis { backend, keys });
         }
         if let Some(grant) = &grants.cache {

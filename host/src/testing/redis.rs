@@ -50,7 +50,7 @@ impl FakeRedis {
 
     /// What a service with this grant is given, for `redis` and for `cache`.
     pub fn grant(&self, grant: &KeysGrant) -> (GrantedRedis, GrantedCache) {
-        let keys = Arc::new(KeyPatterns::new(grant));
+        let keys = Arc::new(KeyPatterns::new(&grant.keys));
         let redis = GrantedRedis { backend: Arc::new(self.clone()), keys };
         (redis, self.aside.grant(&CacheGrant::new(grant.keys.clone()), self.counters.clone()))
     }

@@ -71,7 +71,7 @@ fn main() -> anyhow::Result<()> {
     instrument(&host)?;
     let counts = PATHS.iter().map(|path| count(&host, &folder, *path, options.profile.as_deref()));
     let counts = counts.collect::<anyhow::Result<Vec<_>>>()?;
-    host.stop()?;
+    host.process.stop()?;
     compare(&counts, options.accept)
 }
 
@@ -205,7 +205,7 @@ fn read_counter(host: &HostProcess, folder: &Path, dump: &Path) -> anyhow::Resul
 }
 
 fn control(host: &HostProcess, command: &str) -> anyhow::Result<()> {
-    let ran = Command::new("callgrind_control").arg(command).arg(host.pid().to_string()).output()?;
+    let ran = Command::new("callgrind_control").arg(command).arg(host.process.id().to_string()).output()?;
     if !ran.status.success() {
         bail!("callgrind_control {command}: {}", String::from_utf8_lossy(&ran.stderr));
     }

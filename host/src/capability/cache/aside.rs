@@ -63,7 +63,7 @@ impl CacheAside {
     /// The cache behind a service's grant, with a near cache of its own if the grant and
     /// the store allow one. The counters outlive a version, so they are the caller's.
     pub fn grant(&self, grant: &CacheGrant, counters: Arc<CacheCounters>) -> GrantedCache {
-        let keys = KeyPatterns::of(&grant.keys);
+        let keys = KeyPatterns::new(&grant.keys);
         let mut granted = self.inner.granted.lock().unwrap_or_else(PoisonError::into_inner);
         granted.exact.extend(keys.exact().iter().cloned());
         granted.prefixes.extend(keys.prefixes().iter().cloned());
@@ -104,7 +104,7 @@ impl CacheAside {
         let tracking = &near.share.tracking;
         // What is asked for once is hardly worth a place, and tracking it would make Redis
         // tell of the value that a miss is about to be filled with.
-        if near.share.is_asked_again(key)
+        if near.share.note_asked(key)
             && let Some(mut read) = tracking.read(key).await
         {
             let Some(value) = read.value.take() else { return Ok(Found::Nothing) };

@@ -7,7 +7,8 @@ use wasmtime::component::Resource;
 
 use super::{Error, Fill, GrantedCache, Lookup, Stored};
 use crate::bindings::wasmyard::platform::cache;
-use crate::limits::{REDIS_KEY_BYTES_MAX, REDIS_KEYS_MAX};
+use crate::capability::grants::KeyFault;
+use crate::limits::REDIS_KEYS_MAX;
 use crate::runtime::Context;
 
 /// A guest's fill; empty once the request that was given it has ended.
@@ -72,17 +73,16 @@ impl Context {
 
 impl GrantedCache {
     fn check(&self, keys: &[String]) -> Result<(), Error> {
-        if keys.len() > REDIS_KEYS_MAX {
-            return Err(Error::TooLarge(format!("{} keys; at most {REDIS_KEYS_MAX}", keys.len())));
+        Ok(self.keys.check(keys)?)
+    }
+}
+
+impl From<KeyFault> for Error {
+    fn from(fault: KeyFault) -> Self {
+        match fault {
+            KeyFault::TooMany(keys) => Self::TooLarge(format!("{keys} keys; at most {REDIS_KEYS_MAX}")),
+            KeyFault::TooLong => Self::TooLarge("key".to_owned()),
+            KeyFault::NotGranted(key) => Self::NotGranted(key),
         }
-        for key in keys {
-            if key.len() > REDIS_KEY_BYTES_MAX {
-                return Err(Error::TooLarge("key".to_owned()));
-            }
-            if !self.keys.allow(key) {
-                return Err(Error::NotGranted(key.clone()));
-            }
-        }
-        Ok(())
     }
 }

@@ -63,6 +63,7 @@ pub const TTL_NEVER_MS: u64 = u32::MAX as u64;
 pub trait Cache: Send + Sync {
     /// Looks a key up. While another reader of this host fills it, waits for that at
     /// most until `deadline`, and then says [`Error::Timeout`].
+    ///
     /// `read` is what [`Cache::read`] gave for the same request a moment ago, if it was
     /// asked: the store is then not asked again.
     async fn lookup(&self, key: &str, deadline: Instant, read: Option<Found>) -> Result<Lookup, Error>;
@@ -127,21 +128,14 @@ pub struct CacheCounters {
 }
 
 impl GrantedCache {
-    /// The value of a key, if the service may name it and it is near, counted as a hit;
-    /// a key that is not near counts as nothing yet. For a caller that does not know
-    /// yet whether it can use the value there is [`GrantedCache::peek`].
-    pub fn near(&self, key: &str) -> Option<Arc<NearEntry>> {
-        self.peek(key).inspect(|_| self.counters.near_hit())
-    }
-
     /// What the store has under a key, if the service may name it; not counted.
     pub async fn read(&self, key: &str) -> Option<Found> {
         if self.keys.allow(key) { self.backend.read(key).await } else { None }
     }
 
-    /// As [`GrantedCache::near`], but not counted. Count the use of it with
-    /// [`CacheCounters::near_hit`].
-    pub fn peek(&self, key: &str) -> Option<Arc<NearEntry>> {
+    /// The value of a key, if the service may name it and it is near; not counted. Whoever
+    /// answers with it counts it with [`CacheCounters::near_hit`].
+    pub fn near(&self, key: &str) -> Option<Arc<NearEntry>> {
         if self.keys.allow(key) { self.backend.near(key) } else { None }
     }
 }

@@ -104,7 +104,7 @@ impl Share {
             entries: Map::with_options(options, Bound, RandomState::new(), DefaultLifecycle::default()),
             asked: (0..ASKED_MARKS).map(|_| AtomicU32::new(0)).collect(),
             hasher: RandomState::new(),
-            private: KeyPatterns::of(&grant.private),
+            private: KeyPatterns::new(&grant.private),
             entry_bytes_max: bytes_max / NEAR_VALUE_SHARE,
             tracking: tracking.clone(),
         })
@@ -125,9 +125,9 @@ impl Share {
         None
     }
 
-    /// Whether the key was asked for before, so lately that no other key has taken its
-    /// place since. From now on it was.
-    pub(super) fn is_asked_again(&self, key: &str) -> bool {
+    /// Notes that the key is asked for, and says whether it was before, so lately that no
+    /// other key has taken its mark's place since.
+    pub(super) fn note_asked(&self, key: &str) -> bool {
         let hash = self.hasher.hash_one(key);
         let [a, b, c, d, place @ ..] = hash.to_ne_bytes();
         let (mark, place) = (u32::from_ne_bytes([a, b, c, d]) | 1, u32::from_ne_bytes(place));

@@ -9,9 +9,8 @@ use wasmtime::Result;
 
 use super::{Condition, Error, GrantedRedis, Reply};
 use crate::bindings::wasmyard::platform::redis;
-use crate::limits::{
-    REDIS_KEY_BYTES_MAX, REDIS_KEYS_MAX, REDIS_SCRIPT_BYTES_MAX, REDIS_TTL_MAX, REDIS_VALUE_BYTES_MAX,
-};
+use crate::capability::grants::KeyFault;
+use crate::limits::{REDIS_KEYS_MAX, REDIS_SCRIPT_BYTES_MAX, REDIS_TTL_MAX, REDIS_VALUE_BYTES_MAX};
 use crate::runtime::Context;
 
 impl redis::Host for Context {
@@ -120,18 +119,17 @@ impl Context {
 
 impl GrantedRedis {
     fn check(&self, keys: &[String]) -> Result<(), Error> {
-        if keys.len() > REDIS_KEYS_MAX {
-            return Err(Error::TooLarge(format!("{} keys; at most {REDIS_KEYS_MAX}", keys.len())));
+        Ok(self.keys.check(keys)?)
+    }
+}
+
+impl From<KeyFault> for Error {
+    fn from(fault: KeyFault) -> Self {
+        match fault {
+            KeyFault::TooMany(keys) => Self::TooLarge(format!("{keys} keys; at most {REDIS_KEYS_MAX}")),
+            KeyFault::TooLong => Self::TooLarge("key".to_owned()),
+            KeyFault::NotGranted(key) => Self::NotGranted(key),
         }
-        for key in keys {
-            if key.len() > REDIS_KEY_BYTES_MAX {
-                return Err(Error::TooLarge("key".to_owned()));
-            }
-            if !self.keys.allow(key) {
-                return Err(Error::NotGranted(key.clone()));
-            }
-        }
-        Ok(())
     }
 }
 

@@ -21,6 +21,9 @@ panic = "abort"
 strip = true
 "#;
 
+/// How components are linked, by path: cargo reads it for whatever is built below it.
+const LINKING: (&str, &str) = (".cargo/config.toml", include_str!("../../../../.cargo/config.toml"));
+
 /// Makes sure that a folder is a workspace with `components/NAME` in it, a profile
 /// for components and the guest library. Returns whether the library is in
 /// `components/guest`, and not the workspace's own dependency.
@@ -37,6 +40,11 @@ pub(super) fn prepare(dir: &Path, name: &str, undo: &mut Undo) -> Result<bool, C
         .map_err(|reason| CliError::new(Exit::Failed, format!("{}: {reason}", path.display())))?;
     if edited != text || !path.exists() {
         undo.write(&path, &edited)?;
+    }
+    // Somebody's own file stays as it is: a component works without this one.
+    let (linking, text) = LINKING;
+    if !dir.join(linking).exists() {
+        undo.write(&dir.join(linking), text)?;
     }
     if !has_library && !dir.join("components/guest/Cargo.toml").exists() {
         for (file, content) in library::files()? {

@@ -133,7 +133,7 @@ impl Service {
     pub fn near(&self, key: &str) -> Option<Near> {
         let active = self.active.load();
         let cache = active.version.cache()?;
-        let entry = cache.peek(key)?;
+        let entry = cache.near(key)?;
         Some(Near { entry, counters: cache.counters.clone(), version: active.version.name().clone() })
     }
 

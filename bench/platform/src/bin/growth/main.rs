@@ -16,6 +16,8 @@ use anyhow::{Context as _, bail, ensure};
 use clap::Parser;
 use serde::Serialize;
 use serde_json::Value;
+use wasmyard_bench::cores::Cores;
+use wasmyard_bench::sample::median;
 use wasmyard_bench_platform::{
     HostProcess, Launch, guest, print_table, target_dir, variant, workspace, write_json,
 };
@@ -34,7 +36,7 @@ struct Options {
     rounds: usize,
     /// Seconds of load in each turn
     #[arg(long, default_value_t = 4)]
-    seconds: u32,
+    seconds: u64,
 }
 
 /// What was measured of one host.
@@ -68,6 +70,8 @@ struct Host {
 
 fn main() -> anyhow::Result<()> {
     let options = Options::parse();
+    // The hosts that are started from here have all cores but the load generator's.
+    let cores = Cores::share()?;
     let folder = target_dir().join("bench-growth");
     let mut hosts = Vec::new();
     for services in SIZES {
@@ -82,15 +86,18 @@ fn main() -> anyhow::Result<()> {
     for round in 1..=options.rounds {
         eprintln!("load, round {round} of {}", options.rounds);
         for host in &mut hosts {
-            host.turns.push(load::turn(&host.process, options.seconds)?);
+            host.turns.push(load::turn(&host.process, &cores, options.seconds)?);
         }
     }
     let mut grown = Vec::new();
     for Host { process, mut growth, turns, .. } in hosts {
-        process.stop()?;
-        growth.requests_per_second = median(turns.iter().map(|turn| turn.requests_per_second));
-        growth.p99_ms = median(turns.iter().map(|turn| turn.p99_ms));
-        growth.cpu_us_per_request = median(turns.iter().map(|turn| turn.cpu_us_per_request));
+        process.process.stop()?;
+        let middle = |figure: fn(&load::Turn) -> f64| {
+            median(&turns.iter().map(figure).collect::<Vec<_>>()).context("no round at all")
+        };
+        growth.requests_per_second = middle(|turn| turn.requests_per_second)?;
+        growth.p99_ms = middle(|turn| turn.p99_ms)?;
+        growth.cpu_us_per_request = middle(|turn| turn.cpu_us_per_request)?;
         grown.push(growth);
     }
     report(&grown)
@@ -103,20 +110,20 @@ fn start(folder: &Path, services: usize) -> anyhow::Result<Host> {
     write_host(folder, services)?;
     let launch = Launch {
         program: target_dir().join("release/wasmyard"),
-        wrapper: load::HOST_CORES.iter().map(|&part| part.to_owned()).collect(),
+        wrapper: Vec::new(),
         manifest: folder.join("wasmyard.toml"),
         local: false,
         env: vec![("WASMYARD_LOG".into(), "warn,access=off".into())],
     };
     let first = launch.start()?;
     let start_compiling_ms = milliseconds(first.ready_after);
-    first.stop()?;
+    first.process.stop()?;
     let process = launch.start()?;
     let growth = Growth {
         services,
         start_compiling_ms,
         start_ms: milliseconds(process.ready_after),
-        memory_started_mib: mib(process.private_bytes()?),
+        memory_started_mib: mib(process.process.memory()?.anonymous_kib),
         memory_rest_mib: 0.0,
         resident_rest_mib: 0.0,
         deploy_ms: 0.0,
@@ -154,8 +161,9 @@ fn rest(host: &mut Host) -> anyhow::Result<()> {
         ensure!(Instant::now() < give_up, "the idle instances are not dropped");
         std::thread::sleep(Duration::from_secs(1));
     }
-    host.growth.memory_rest_mib = mib(host.process.private_bytes()?);
-    host.growth.resident_rest_mib = mib(host.process.resident_bytes()?);
+    let memory = host.process.process.memory()?;
+    host.growth.memory_rest_mib = mib(memory.anonymous_kib);
+    host.growth.resident_rest_mib = mib(memory.rss_kib);
     Ok(())
 }
 
@@ -170,7 +178,7 @@ fn deploy(host: &Host) -> anyhow::Result<f64> {
         took.push(report["swap_ms"].as_f64().context("a report without a time")?);
     }
     // The first one compiles.
-    Ok(median(took.into_iter().skip(1)))
+    median(&took[1..]).context("no deploy")
 }
 
 fn wasmyard(folder: &Path, arguments: &[&str]) -> anyhow::Result<Value> {
@@ -228,16 +236,10 @@ fn report(grown: &[Growth]) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn median(values: impl Iterator<Item = f64>) -> f64 {
-    let mut values: Vec<f64> = values.collect();
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
-}
-
 fn milliseconds(time: Duration) -> f64 {
     time.as_secs_f64() * 1e3
 }
 
-fn mib(bytes: u64) -> f64 {
-    bytes as f64 / f64::from(1 << 20)
+fn mib(kib: u64) -> f64 {
+    kib as f64 / 1024.0
 }

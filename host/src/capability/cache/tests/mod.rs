@@ -56,10 +56,10 @@ fn usage(cache: &GrantedCache) -> NearUsage {
 async fn nearby(cache: &GrantedCache, key: &str) -> Arc<NearEntry> {
     eventually("it is near", async || {
         hit(&*cache.backend, key).await;
-        cache.peek(key).is_some()
+        cache.near(key).is_some()
     })
     .await;
-    cache.peek(key).expect("it is near")
+    cache.near(key).expect("it is near")
 }
 
 async fn fill(cache: &dyn Cache, key: &str) -> Box<dyn Fill> {

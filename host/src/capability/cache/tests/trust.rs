@@ -18,7 +18,7 @@ async fn a_connection_that_is_cut_takes_everything_with_it() {
         let value = round.to_string();
         server.cli(&["SET", "k", &value]);
         eventually("it is near", async || {
-            hit(&*cache.backend, "k").await.value == value.as_bytes() && cache.peek("k").is_some()
+            hit(&*cache.backend, "k").await.value == value.as_bytes() && cache.near("k").is_some()
         })
         .await;
         let before = tracked(&server);
@@ -27,7 +27,7 @@ async fn a_connection_that_is_cut_takes_everything_with_it() {
         // What changes from here on until there is a new connection is told to nobody.
         server.cli(&["CLIENT", "KILL", "ID", &before[0]]);
         eventually("the loss is noticed", async || usage(&cache).flushes > flushes).await;
-        assert!(cache.peek("k").is_none());
+        assert!(cache.near("k").is_none());
         server.cli(&["SET", "k", "changed"]);
         assert_eq!(hit(&*cache.backend, "k").await.value, b"changed");
         trusted(&cache).await;
@@ -44,7 +44,7 @@ async fn after_a_crash_of_redis_nothing_from_before_is_near() {
     let flushes = usage(&cache).flushes;
     server.kill();
     eventually("the loss is noticed", async || usage(&cache).flushes > flushes).await;
-    assert!(cache.peek("k").is_none() && !usage(&cache).trusted);
+    assert!(cache.near("k").is_none() && !usage(&cache).trusted);
     assert!(matches!(cache.backend.lookup("k", soon(), None).await, Ok(Lookup::Bypass)));
     server.resume();
     server.cli(&["SET", "k", "new"]);
@@ -64,7 +64,7 @@ async fn a_connection_that_falls_silent_is_not_believed_for_long() {
     nearby(&cache, "k").await;
     server.freeze();
     let frozen = Instant::now();
-    eventually("nothing was heard for too long", async || cache.peek("k").is_none()).await;
+    eventually("nothing was heard for too long", async || cache.near("k").is_none()).await;
     assert!(!usage(&cache).trusted);
     // Whatever was asked before the server fell silent was asked before `frozen`: the
     // trust in it ends by its own clock, and not because something came.
@@ -89,7 +89,7 @@ async fn a_redis_that_answers_nobody_is_not_believed_either() {
     nearby(&cache, "k").await;
     let pause = (NEAR_TRUST_MAX * 4).as_millis().to_string();
     server.cli(&["CLIENT", "PAUSE", &pause, "ALL"]);
-    eventually("nothing was heard for too long", async || cache.peek("k").is_none()).await;
+    eventually("nothing was heard for too long", async || cache.near("k").is_none()).await;
     trusted(&cache).await;
     assert_eq!(hit(&*cache.backend, "k").await.value, b"old");
 }
@@ -117,7 +117,7 @@ async fn while_invalidations_are_owed_nothing_near_is_given_out() {
     nearby(&cache, "j").await;
     server.freeze();
     cache.backend.invalidate(&one("k")).await.expect("kept for later");
-    assert!(cache.peek("k").is_none() && cache.peek("j").is_none());
+    assert!(cache.near("k").is_none() && cache.near("j").is_none());
     server.thaw();
     loop {
         match cache.backend.lookup("k", soon(), None).await {
