@@ -32,11 +32,16 @@ pub struct Sample {
 impl Load {
     /// Asks over HTTPS for each of the paths, on a connection of its own.
     pub fn start(shop: &Shop, paths: &[&'static str]) -> Self {
+        Self::at(&format!("https://localhost:{}", shop.https().port()), || shop.new_client(), paths)
+    }
+
+    /// Asks at an origin for each of the paths, with a client of its own. Within a runtime.
+    pub fn at(origin: &str, client: impl Fn() -> reqwest::Client, paths: &[&'static str]) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let mut connections = JoinSet::new();
         for &path in paths {
-            let (client, stop) = (shop.new_client(), stop.clone());
-            let url = format!("https://localhost:{}{path}", shop.https().port());
+            let (client, stop) = (client(), stop.clone());
+            let url = format!("{origin}{path}");
             connections.spawn(async move {
                 let mut samples = Vec::new();
                 while !stop.load(Relaxed) {

@@ -255,7 +255,8 @@ fn own_manifest(dir: &Path, database: &str, redis: &str) -> Manifest {
     Manifest::load(&path, &env).unwrap_or_else(|faults| panic!("{faults}"))
 }
 
-pub(crate) fn repository() -> PathBuf {
+/// The repository's root.
+pub fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
@@ -264,7 +265,10 @@ fn certificate(state_dir: &Path) -> Vec<u8> {
 }
 
 /// A client that trusts a certificate, given as PEM, and no other.
-pub(crate) fn client(
+///
+/// # Panics
+/// When it is no certificate.
+pub fn client(
     pem: &[u8],
     form: impl FnOnce(reqwest::ClientBuilder) -> reqwest::ClientBuilder,
 ) -> reqwest::Client {

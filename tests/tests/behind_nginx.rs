@@ -1,0 +1,187 @@
+//! Two hosts behind nginx, as `compose.yaml` has them: the real programs on one database
+//! and one Redis, and the configuration of `deploy/nginx/` in a real nginx.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use http::StatusCode;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use wasmyard::testing::servers::{TestPostgres, TestRedis};
+use wasmyard_tests::component::rebuilt;
+use wasmyard_tests::{Answer, Load, Project, client, components, eventually, free_port, repository, until};
+
+#[test]
+fn swaps_on_both_hosts_and_the_death_of_one_go_unnoticed() {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let database = TestPostgres::shared().database();
+    let redis = TestRedis::start();
+    let hosts = [(); 2].map(|()| host(&database, &redis.url()));
+    // The first one makes the tables, and the certificate that both of them have.
+    let first = hosts[0].up(&[]);
+    share_certificate(&hosts);
+    let second = hosts[1].up(&[]);
+    let nginx = Nginx::start(&hosts[0].dir().join(".wasmyard/tls"), [first.https(), second.https()]);
+    let visitor = nginx.client();
+    runtime.block_on(nginx.fill(&visitor));
+
+    let paths = ["/api/v1/users", "/api/v1/users/1", "/api/v1/products", "/api/v1/users/stats"];
+    let load = runtime.block_on(async { Load::at(&nginx.origin(), || nginx.client(), &paths) });
+    for host in &hosts {
+        runtime.block_on(until("each host has its share", async || requests(host) > 0));
+    }
+
+    let file = hosts[0].dir().join("new.wasm");
+    fs::write(&file, rebuilt(components::USERS, 2)).expect("a component");
+    let before = runtime.block_on(nginx.get(&visitor, "/api/v1/users")).version().to_owned();
+    for host in &hosts {
+        let ran = host.run(&["deploy", "users", file.to_str().expect("a path")]);
+        assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    }
+    let after = runtime.block_on(nginx.get(&visitor, "/api/v1/users")).version().to_owned();
+    assert_ne!(before, after, "both hosts have the new version");
+
+    first.end("KILL");
+    runtime.block_on(async {
+        // On connections of their own, so that nginx chooses a host for each.
+        for _ in 0..20 {
+            assert_eq!(nginx.get(&nginx.client(), "/api/v1/products").await.status, StatusCode::OK);
+        }
+        let user = json!({ "username": "ida", "email": "ida@example.com" });
+        assert_eq!(nginx.post(&visitor, "/api/v1/users", &user).await.status, StatusCode::CREATED);
+    });
+
+    let again = hosts[0].up(&[]);
+    runtime.block_on(until("the host that is back serves again", async || requests(&hosts[0]) > 0));
+    runtime.block_on(load.stop_unharmed());
+    for program in [again, second] {
+        assert_eq!(program.end("TERM").code(), Some(0));
+    }
+}
+
+/// A host as in production, on a port that it keeps.
+fn host(database: &str, redis: &str) -> Project {
+    let mut host = Project::new();
+    host.set_env("DATABASE_URL", database);
+    host.set_env("REDIS_URL", redis);
+    host.set_env("WASMYARD_SECRET", "0123456789abcdef");
+    host.set_env("WASMYARD_HTTPS_PORT", free_port().to_string());
+    host.set_env("WASMYARD_HTTP_PORT", "false");
+    host
+}
+
+/// What the volume does that both hosts have.
+fn share_certificate([from, to]: &[Project; 2]) {
+    let tls = to.dir().join(".wasmyard/tls");
+    fs::create_dir_all(&tls).expect("a folder");
+    for name in ["self-signed.pem", "self-signed.key"] {
+        fs::copy(from.dir().join(".wasmyard/tls").join(name), tls.join(name)).expect("it was made");
+    }
+}
+
+/// Requests that a host's services have answered since it started.
+fn requests(host: &Project) -> u64 {
+    let ran = host.run(&["status", "--json"]);
+    let status: Value = serde_json::from_slice(&ran.stdout).expect("JSON");
+    let services = status["services"].as_array().expect("services");
+    services.iter().filter_map(|service| service["requests"].as_u64()).sum()
+}
+
+/// A running nginx; told to end when it is dropped.
+struct Nginx {
+    child: Child,
+    port: u16,
+    certificate: Vec<u8>,
+    _dir: TempDir,
+}
+
+impl Nginx {
+    /// Starts it in front of two ports, after it has found its configuration good.
+    fn start(tls: &Path, hosts: [u16; 2]) -> Self {
+        let dir = tempfile::tempdir().expect("a folder");
+        let port = free_port();
+        let (pem, key) = (tls.join("self-signed.pem"), tls.join("self-signed.key"));
+        let conf_d = dir.path().join("conf.d");
+        fs::create_dir(&conf_d).expect("a folder");
+        let mut template = deployed("wasmyard.conf.template");
+        for (name, value) in [
+            ("NGINX_LISTEN", format!("127.0.0.1:{port}")),
+            ("NGINX_TLS_CERT", pem.display().to_string()),
+            ("NGINX_TLS_KEY", key.display().to_string()),
+            ("WASMYARD_CERT", pem.display().to_string()),
+            ("WASMYARD_HOST_1", format!("127.0.0.1:{}", hosts[0])),
+            ("WASMYARD_HOST_2", format!("127.0.0.1:{}", hosts[1])),
+        ] {
+            let name = format!("${{{name}}}");
+            assert!(template.contains(&name), "the template has no {name}");
+            template = template.replace(&name, &value);
+        }
+        assert!(!template.contains("${NGINX") && !template.contains("${WASMYARD"), "{template}");
+        fs::write(conf_d.join("wasmyard.conf"), template).expect("written");
+
+        // As compose.yaml has it, but for the folder that it may write to. A master that
+        // is root would give its workers to another user, who may not enter the folder.
+        let temporary = format!("{}/", dir.path().display());
+        let mut conf = deployed("nginx.conf").replace("/tmp/", &temporary);
+        if nix::unistd::geteuid().is_root() {
+            conf.insert_str(0, "user root;\n");
+        }
+        let conf_path = dir.path().join("nginx.conf");
+        fs::write(&conf_path, conf).expect("written");
+        let nginx = || {
+            let mut command = Command::new(program());
+            command.arg("-p").arg(dir.path()).arg("-c").arg(&conf_path);
+            command
+        };
+        let checked = nginx().arg("-t").output().expect("nginx runs");
+        assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
+        let child = nginx().args(["-g", "daemon off;"]).stdin(Stdio::null()).spawn().expect("nginx starts");
+        let certificate = fs::read(pem).expect("the certificate was made");
+        Self { child, port, certificate, _dir: dir }
+    }
+
+    fn origin(&self) -> String {
+        format!("https://localhost:{}", self.port)
+    }
+
+    fn client(&self) -> reqwest::Client {
+        client(&self.certificate, |builder| builder.timeout(Duration::from_secs(30)))
+    }
+
+    async fn get(&self, client: &reqwest::Client, path: &str) -> Answer {
+        Answer::to(client.get(self.origin() + path)).await
+    }
+
+    async fn post(&self, client: &reqwest::Client, path: &str, body: &Value) -> Answer {
+        Answer::to(client.post(self.origin() + path).json(body)).await
+    }
+
+    /// Waits until it listens, and makes the first user.
+    async fn fill(&self, client: &reqwest::Client) {
+        eventually("nginx listens", async || client.get(self.origin() + "/api/health").send().await.ok())
+            .await;
+        let user = json!({ "username": "hedy", "email": "hedy@example.com" });
+        assert_eq!(self.post(client, "/api/v1/users", &user).await.status, StatusCode::CREATED);
+    }
+}
+
+impl Drop for Nginx {
+    fn drop(&mut self) {
+        // Its workers end with it only when it is told so, and not when it is killed.
+        let _ = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status();
+        let _ = self.child.wait();
+    }
+}
+
+/// A file of the deployment.
+fn deployed(name: &str) -> String {
+    fs::read_to_string(repository().join("deploy/nginx").join(name)).expect("a file of the repository")
+}
+
+/// Debian has it where only root's PATH looks.
+fn program() -> PathBuf {
+    let debian = Path::new("/usr/sbin/nginx");
+    if debian.is_file() { debian.to_owned() } else { "nginx".into() }
+}
