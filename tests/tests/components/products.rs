@@ -348,6 +348,40 @@ async fn a_search_that_cannot_be_understood_is_refused_before_anyone_is_asked() 
 }
 
 #[tokio::test]
+async fn stock_that_goes_back_takes_the_product_and_its_lists_out_of_the_cache() {
+    let keys = [
+        "products:all",
+        "products:2",
+        "products:category:Electronics",
+        "products:3",
+        "products:category:Books",
+    ];
+    let redis = holding(&keys);
+    let columns = ["id", "quantity", "folded"];
+    let postgres = ScriptedPostgres::new()
+        .expect(
+            "INSERT INTO stock_movements",
+            rows(columns, [vec![2.into(), 5.into(), "electronics".into()]]),
+        )
+        .expect("INSERT INTO stock_movements", rows(columns, []))
+        .expect("INSERT INTO stock_movements", Error::Timeout);
+    let service = start("products", &postgres, &redis).await;
+    let release = || service.call(http::Method::DELETE, "/internal/reservations/7");
+    let first = release().await.expect("an answer");
+    assert_eq!(first.json(), json!({ "order_id": 7, "returned": [{ "product_id": 2, "quantity": 5 }] }));
+    assert_eq!(left(&redis, &keys), ["products:3", "products:category:Books"]);
+
+    // The second time nothing moves, and that is no failure.
+    redis.put("products:2", "{}", None);
+    let second = release().await.expect("an answer");
+    assert_eq!((second.status.as_u16(), &second.json()["returned"]), (200, &json!([])));
+    assert!(redis.value("products:2").is_some());
+    redis.put("products:all", "[]", None);
+    problem(&release().await.expect("an answer"), 504);
+    assert_eq!(redis.value("products:all"), None, "it may have gone back in spite of that");
+}
+
+#[tokio::test]
 async fn a_write_of_unknown_outcome_still_takes_what_it_may_have_changed_out_of_the_cache() {
     let keys = ["products:all", "products:2", "products:category:Books"];
     for failure in [away().into(), Error::Timeout.into(), refused("08006")] {

@@ -13,3 +13,4 @@ mod protocol;
 mod search;
 mod stored;
 mod users;
+mod workflow;
