@@ -49,6 +49,17 @@ BEGIN
     JOIN products ON products.id = sample.product_id
     ORDER BY sample.id;
 
+    -- Each order has come all the way to where it is, and holds the stock that it took:
+    -- what the products have above is what is left.
+    INSERT INTO order_history (order_id, status, changed_at)
+    SELECT orders.id, step.status, orders.created_at AT TIME ZONE 'UTC'
+    FROM orders
+    JOIN unnest(ARRAY['pending', 'processing', 'shipped', 'delivered']) WITH ORDINALITY AS step (status, place)
+        ON step.place <= array_position(ARRAY['pending', 'processing', 'shipped', 'delivered'], orders.status::text)
+    ORDER BY orders.id, step.place;
+    INSERT INTO stock_movements (order_id, product_id, kind, quantity)
+    SELECT id, product_id, 'reserve', quantity FROM orders;
+
     -- The ids above were given by hand; the next ones follow them.
     PERFORM setval('users_id_seq', (SELECT max(id) FROM users));
     PERFORM setval('products_id_seq', (SELECT max(id) FROM products));

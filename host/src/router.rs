@@ -107,9 +107,18 @@ pub struct Read {
 #[derive(Default)]
 pub struct Router {
     public: Table,
-    services: Vec<(Arc<dyn Handler>, Table)>,
+    services: Vec<Entrance>,
     by_name: HashMap<Arc<str>, usize>,
     settings: Settings,
+}
+
+/// A service, and what of it is reached from where.
+struct Entrance {
+    handler: Arc<dyn Handler>,
+    /// At its own port.
+    direct: Table,
+    /// By calls from other services.
+    internal: Table,
 }
 
 /// What the manifest says about every request, whichever service it is for. It is
@@ -158,17 +167,21 @@ impl Router {
     ) -> Result<Self, RouteConflict> {
         let mut router = Self { settings, ..Self::default() };
         for (service, handler) in services {
-            let direct = service.direct.iter().flat_map(|direct| &direct.routes);
-            let mut own = Table::default();
-            for route in service.routes.iter().chain(direct) {
-                own.add(&handler, route)?;
+            let (mut direct, mut internal) = (Table::default(), Table::default());
+            let health = health();
+            let beside = service.direct.iter().flat_map(|direct| &direct.routes).chain([&health]);
+            for route in service.routes.iter().chain(beside) {
+                direct.add(&handler, route)?;
+                internal.add(&handler, route)?;
             }
-            own.add(&handler, &health())?;
+            for route in &service.internal {
+                internal.add(&handler, route)?;
+            }
             for route in &service.routes {
                 router.public.add(&handler, route)?;
             }
             router.by_name.insert(handler.name().clone(), router.services.len());
-            router.services.push((handler, own));
+            router.services.push(Entrance { handler, direct, internal });
         }
         Ok(router)
     }
@@ -184,15 +197,19 @@ impl Router {
     }
 
     /// The routes of one service, its direct ones and `/health` among them: what its
-    /// own port and calls from other services reach. `None` when there is no service
-    /// of that name.
+    /// own port reaches. `None` when there is no service of that name.
     pub fn of(&self, service: &str) -> Option<&Table> {
-        self.by_name.get(service).map(|&index| &self.services[index].1)
+        self.by_name.get(service).map(|&index| &self.services[index].direct)
+    }
+
+    /// The same and its internal ones: what calls from other services reach.
+    pub fn internal(&self, service: &str) -> Option<&Table> {
+        self.by_name.get(service).map(|&index| &self.services[index].internal)
     }
 
     /// The services, in the manifest's order.
     pub fn services(&self) -> impl Iterator<Item = &Arc<dyn Handler>> {
-        self.services.iter().map(|(handler, _)| handler)
+        self.services.iter().map(|entrance| &entrance.handler)
     }
 }
 

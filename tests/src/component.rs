@@ -20,6 +20,7 @@ pub fn hostile(component: &str) -> Service {
         build: None,
         routes: vec![route("/work"), route("/health")],
         direct: None,
+        internal: Vec::new(),
         grants: Grants { log: true, ..Grants::default() },
         limits: ServiceLimits { request_timeout: Duration::from_millis(500), ..ServiceLimits::default() },
         isolation: Isolation::Instance,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use orders::create::NewOrder;
+use orders::create::{INSERT, NewOrder};
 use orders::order::Order;
 use tokio_postgres::Row;
 use wasmyard_guest::{Form, OnConstraint as _, Page, Problem, Query, id};
@@ -61,9 +61,8 @@ pub(crate) async fn create(shop: &Shop, head: &Head<'_>, body: &[u8]) -> Result<
     let total = wanted.total(user_exists, price?)?;
     let written = shop
         .write(
-            "INSERT INTO orders (user_id, product_id, quantity, total_price) VALUES ($1, $2, $3, $4)
-             RETURNING id, user_id, product_id, quantity, total_price, status, created_at",
-            &[&wanted.user_id, &wanted.product_id, &wanted.quantity, &total.decimal()],
+            INSERT,
+            &[&wanted.user_id, &wanted.product_id, &wanted.quantity, &total.decimal(), &None::<&str>],
             LIST_KEY,
         )
         .await

@@ -56,6 +56,7 @@ pub use bindings::wasmyard::platform::postgres::{RowSet, Value};
 pub use bindings::wasmyard::platform::{config, log, postgres, redis, services};
 
 pub use cache::{cached, invalidate};
+pub use cursor::RankedPlace;
 pub use fault::Fault;
 pub use field::Field;
 pub use form::Form;

@@ -47,6 +47,16 @@ impl Money {
         if allowed.contains(&amount) { Ok(Self(amount)) } else { Err(outside()) }
     }
 
+    /// The same of an amount that stands in a query: `?min_price=9.99`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Money::read`].
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let number: &RawValue = serde_json::from_str(text).map_err(|_| "must be a number")?;
+        Self::read(Field::new(number))
+    }
+
     /// So many times this amount; `None` beyond the largest.
     pub fn times(self, count: i32) -> Option<Self> {
         let product = Self(self.0.checked_mul(count.into())?);
@@ -118,6 +128,14 @@ mod tests {
         }
         for text in ["\"9.99\"", "null", "true", "[]"] {
             assert_eq!(read(text), Err("must be a number".into()), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_amount_in_a_query_is_read_as_in_a_body() {
+        assert_eq!(Money::parse("9.90").map(|amount| amount.to_string()).as_deref(), Ok("9.90"));
+        for text in ["", "ten", "\"9\"", "9,90", "-1", "0.001", "NaN", "1e400", "9.90 OR 1=1"] {
+            assert!(Money::parse(text).is_err(), "{text}");
         }
     }
 

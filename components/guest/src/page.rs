@@ -28,17 +28,12 @@ impl Page {
     /// 400 naming the parameter when the limit is not from 1 to 1,000, or the cursor
     /// is none that was handed out.
     pub fn of(query: &Query) -> Result<Self, Problem> {
-        let limit = query.get("limit").map(|text| {
-            let limit = text.parse().ok().filter(|limit| (1..=LIMIT_MAX).contains(limit));
-            limit.ok_or_else(|| {
-                Problem::bad_parameter("limit", format!("must be a whole number from 1 to {LIMIT_MAX}"))
-            })
-        });
+        let limit = query.integer("limit", 1..=LIMIT_MAX)?;
         let after = query.get("cursor").map(|text| {
             cursor::read(text)
                 .ok_or_else(|| Problem::bad_parameter("cursor", "must be one taken from a Link header"))
         });
-        Ok(Self { after: after.transpose()?.unwrap_or(0), limit: limit.transpose()? })
+        Ok(Self { after: after.transpose()?.unwrap_or(0), limit })
     }
 
     /// Whether it is the page that a client gets without asking for one.

@@ -25,7 +25,7 @@ impl Peer {
     /// 504 when it does not answer in time; 500 when the manifest does not grant the
     /// call.
     pub fn get(self, path: &str) -> Result<Reply, Problem> {
-        self.ask(path, Vec::new())
+        self.ask("GET", path, Vec::new())
     }
 
     /// Reads a resource as its owner's database has it at this moment.
@@ -34,11 +34,20 @@ impl Peer {
     ///
     /// As [`Peer::get`].
     pub fn get_fresh(self, path: &str) -> Result<Reply, Problem> {
-        self.ask(path, vec![("cache-control".to_owned(), b"no-cache".to_vec())])
+        self.ask("GET", path, vec![("cache-control".to_owned(), b"no-cache".to_vec())])
     }
 
-    fn ask(self, path: &str, headers: Vec<(String, Vec<u8>)>) -> Result<Reply, Problem> {
-        let (method, path) = ("GET".to_owned(), path.to_owned());
+    /// Takes a resource away; of one that is not there the other service may say either.
+    ///
+    /// # Errors
+    ///
+    /// As [`Peer::get`].
+    pub fn delete(self, path: &str) -> Result<Reply, Problem> {
+        self.ask("DELETE", path, Vec::new())
+    }
+
+    fn ask(self, method: &str, path: &str, headers: Vec<(String, Vec<u8>)>) -> Result<Reply, Problem> {
+        let (method, path) = (method.to_owned(), path.to_owned());
         let request = CallRequest { method, path, query: String::new(), headers, body: Vec::new() };
         self.judge(services::call(self.0, &request))
     }

@@ -1,6 +1,8 @@
 //! The parameters of a query.
 
-use crate::Problem;
+use std::ops::RangeInclusive;
+
+use crate::{Money, Problem};
 
 /// A query's parameters, percent-decoded, a plus sign read as a space as HTML forms
 /// write it.
@@ -34,6 +36,58 @@ impl Query {
     /// The value of a parameter.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    /// The value of a parameter; an empty one, as a form sends it, counts as none.
+    pub fn given(&self, name: &str) -> Option<&str> {
+        self.get(name).filter(|value| !value.is_empty())
+    }
+
+    /// A whole number.
+    ///
+    /// # Errors
+    ///
+    /// 400 naming the parameter when it is none, or out of range.
+    pub fn integer(&self, name: &str, range: RangeInclusive<i32>) -> Result<Option<i32>, Problem> {
+        let number = self.get(name).map(|text| {
+            let number = text.parse().ok().filter(|number| range.contains(number));
+            number.ok_or_else(|| {
+                let (least, most) = (range.start(), range.end());
+                Problem::bad_parameter(name, format!("must be a whole number from {least} to {most}"))
+            })
+        });
+        number.transpose()
+    }
+
+    /// An amount of money.
+    ///
+    /// # Errors
+    ///
+    /// 400 naming the parameter when it is none.
+    pub fn amount(&self, name: &str) -> Result<Option<Money>, Problem> {
+        let amount = self.given(name).map(Money::parse).transpose();
+        amount.map_err(|detail| Problem::bad_parameter(name, detail))
+    }
+
+    /// `true` or `false`, which is also what an absent one means.
+    ///
+    /// # Errors
+    ///
+    /// 400 naming the parameter when it is neither.
+    pub fn flag(&self, name: &str) -> Result<bool, Problem> {
+        match self.given(name) {
+            None | Some("false") => Ok(false),
+            Some("true") => Ok(true),
+            Some(_) => Err(Problem::bad_parameter(name, "must be true or false")),
+        }
+    }
+
+    /// The same query, encoded, with another value of one parameter.
+    #[must_use]
+    pub fn with(&self, name: &str, value: &str) -> String {
+        let others = self.0.iter().filter(|(known, _)| known != name);
+        let others = others.map(|(name, value)| format!("{}={}&", encode(name), encode(value)));
+        others.chain([format!("{}={}", encode(name), encode(value))]).collect()
     }
 }
 
@@ -80,6 +134,39 @@ mod tests {
         assert_eq!(query.get("limit"), Some("10"));
         assert_eq!(query.get("flag"), Some(""));
         assert_eq!(query.get("cursor"), None);
+    }
+
+    #[test]
+    fn a_parameter_is_read_as_what_it_should_be() {
+        let query = Query::parse("limit=10&least=9.90&most=&flag=true&off=false&odd=maybe").expect("a query");
+        assert_eq!(query.integer("limit", 1..=10), Ok(Some(10)));
+        assert_eq!(query.integer("none", 1..=10), Ok(None));
+        assert_eq!(
+            query.amount("least").map(|amount| amount.map(|a| a.to_string())),
+            Ok(Some("9.90".into()))
+        );
+        assert_eq!(query.amount("most"), Ok(None));
+        assert_eq!(
+            (query.flag("flag"), query.flag("off"), query.flag("none")),
+            (Ok(true), Ok(false), Ok(false))
+        );
+        let problems = [
+            query.integer("limit", 1..=9).err(),
+            query.integer("odd", 1..=9).err(),
+            query.amount("odd").err(),
+            query.flag("odd").err(),
+        ];
+        let details = problems.map(|problem| problem.map(|problem| problem.detail().to_owned()));
+        let odd = |what: &str| Some(format!("invalid odd: {what}"));
+        assert_eq!(details[0].as_deref(), Some("invalid limit: must be a whole number from 1 to 9"));
+        assert_eq!(details[1], odd("must be a whole number from 1 to 9"));
+        assert_eq!(details[2..], [odd("must be a number"), odd("must be true or false")]);
+    }
+
+    #[test]
+    fn another_page_keeps_what_was_asked_for() {
+        let query = Query::parse("q=a%26b+c&cursor=old&limit=5").expect("a query");
+        assert_eq!(query.with("cursor", "new"), "q=a%26b%20c&limit=5&cursor=new");
     }
 
     #[test]

@@ -69,6 +69,11 @@ impl Request {
         Form::declared(self.header("content-type").unwrap_or_default(), &self.body, fields)
     }
 
+    /// Who is calling, as the host has verified; `None` where nobody has logged in.
+    pub fn subject(&self) -> Option<&str> {
+        self.identity.as_ref().map(|identity| identity.subject.as_str())
+    }
+
     /// Whether the client asks for an answer that no cache has held (`no-cache`, RFC
     /// 9111, section 5.2.1.4).
     pub fn refuses_cache(&self) -> bool {

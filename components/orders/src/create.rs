@@ -27,10 +27,10 @@ pub(crate) fn create(request: &Request) -> Result<Response, Problem> {
     let price = if let Reply::Found(body) = product { Some(price(&body)?) } else { None };
     let total = order.total(user != Reply::Absent, price)?;
 
+    let (NewOrder { user_id, product_id, quantity, .. }, by) = (&order, request.subject());
     let written = write(
-        "INSERT INTO orders (user_id, product_id, quantity, total_price) VALUES ($1, $2, $3, $4)
-         RETURNING id, user_id, product_id, quantity, total_price, status, created_at",
-        &[order.user_id.into(), order.product_id.into(), order.quantity.into(), total.into()],
+        INSERT,
+        &[(*user_id).into(), (*product_id).into(), (*quantity).into(), total.into(), by.into()],
         &[LIST_KEY.to_owned()],
     )
     .on_constraint("orders_user_id_fkey", || Problem::unprocessable(vec![order.no_user()]))
@@ -39,6 +39,17 @@ pub(crate) fn create(request: &Request) -> Result<Response, Problem> {
     invalidate(&[LIST_KEY.to_owned(), item_key(order.id)]);
     Response::created(&format!("{PATH}/{}", order.id), &order)
 }
+
+/// Writes an order, and the beginning of its history.
+pub const INSERT: &str = "
+    WITH made AS (
+        INSERT INTO orders (user_id, product_id, quantity, total_price) VALUES ($1, $2, $3, $4)
+        RETURNING id, user_id, product_id, quantity, total_price, status, created_at
+    ), noted AS (
+        INSERT INTO order_history (order_id, status, changed_by, changed_at)
+        SELECT id, status, $5, created_at AT TIME ZONE 'UTC' FROM made
+    )
+    SELECT * FROM made";
 
 /// An order that a client wants to be made.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,8 +1,11 @@
 //! The shop's orders service.
 
 pub mod create;
+mod history;
 pub mod order;
+mod returns;
 mod status;
+mod workflow;
 
 use std::time::Duration;
 
@@ -31,6 +34,7 @@ impl Guest for Orders {
             ("POST", PATH) => create::create(request),
             ("GET", "/api/v1/orders/{id}") => item(request),
             ("PATCH", "/api/v1/orders/{id}/status") => status::change(request),
+            ("GET", "/api/v1/orders/{id}/history") => history::history(request),
             ("GET", "/api/v1/orders/stats" | "/api/v1/stats") => {
                 statistics("SELECT count(*) AS count FROM orders")
             }

@@ -1,81 +1,82 @@
-//! An order's way: pending, processing, shipped, delivered.
+//! Bringing an order to another state.
 
 use wasmyard_guest::{Problem, Request, Response, invalidate, write};
 
 use crate::order::Order;
-use crate::{LIST_KEY, find, item_key};
-
-/// The states in their order; each leads to the next one and nowhere else.
-const STATUSES: [&str; 4] = ["pending", "processing", "shipped", "delivered"];
+use crate::workflow::{Status, names};
+use crate::{LIST_KEY, find, item_key, returns};
 
 /// Answers `PATCH /api/v1/orders/{id}/status`.
 pub(crate) fn change(request: &Request) -> Result<Response, Problem> {
     let id = request.id("order")?;
     let wanted = read(request)?;
-    let order = find(id)?;
-    if order.status == wanted {
-        return Response::json(200, &order);
+    let changed = bring(&find(id)?, wanted, request.subject());
+    // Also for whoever comes too late to cancel: the first answer may have been lost
+    // together with the stock that was to go back. After a failure there is no point.
+    let decided = changed.as_ref().err().is_none_or(|problem| problem.status() < 500);
+    if wanted == Status::Cancelled && decided {
+        returns::settle(id);
     }
-    if !allowed(&order.status).contains(&wanted) {
-        return Err(illegal(&order, wanted));
-    }
+    Response::json(200, &changed?)
+}
 
-    // The condition makes the step atomic: of two clients that take it at once, one
-    // finds the order as it saw it, and the other one learns what has become of it.
-    let keys = [LIST_KEY.to_owned(), item_key(id)];
+/// The step itself. Its condition makes it atomic: of those who take it at once, one
+/// finds the order as it saw it, and the others learn what has become of it. The history
+/// is part of the same statement, and so is the stock that a cancelled order owes.
+fn bring(order: &Order, wanted: Status, by: Option<&str>) -> Result<Order, Problem> {
+    if !allowed(order).contains(&wanted) {
+        return Err(illegal(order, wanted));
+    }
+    let keys = [LIST_KEY.to_owned(), item_key(order.id)];
     let written = write(
-        "UPDATE orders SET status = $3 WHERE id = $1 AND status = $2
-         RETURNING id, user_id, product_id, quantity, total_price, status, created_at",
-        &[id.into(), order.status.as_str().into(), wanted.into()],
+        "WITH changed AS (
+             UPDATE orders SET status = $3 WHERE id = $1 AND status = $2
+             RETURNING id, user_id, product_id, quantity, total_price, status, created_at
+         ), noted AS (
+             INSERT INTO order_history (order_id, status, changed_by) SELECT id, status, $4 FROM changed
+         ), owed AS (
+             INSERT INTO stock_returns (order_id) SELECT id FROM changed WHERE status = 'cancelled'
+         )
+         SELECT * FROM changed",
+        &[order.id.into(), order.status.as_str().into(), wanted.name().into(), by.into()],
         &keys,
     )?;
     match written.first(Order::from_row)? {
         Some(order) => {
             invalidate(&keys);
-            Response::json(200, &order)
+            Ok(order)
         }
-        None => Err(illegal(&find(id)?, wanted)),
+        None => Err(illegal(&find(order.id)?, wanted)),
     }
 }
 
-fn read(request: &Request) -> Result<&'static str, Problem> {
+fn read(request: &Request) -> Result<Status, Problem> {
     let mut form = request.form(&["status"])?;
     let status = form.required("status", |field| {
         // As long as the column, so that the answer never repeats a megabyte.
         let given = field.line(1..=20)?;
-        let known = STATUSES.into_iter().find(|status| *status == given);
-        known.ok_or_else(|| format!("must be one of {}", STATUSES.join(", ")))
+        let reachable = || format!("must be one of {}", names(&Status::REACHABLE).join(", "));
+        Status::named(&given).ok_or_else(reachable)
     });
-    form.finish(status).map_err(|problem| problem.with("valid", STATUSES.to_vec()))
+    form.finish(status).map_err(|problem| problem.with("valid", names(&Status::REACHABLE)))
 }
 
-/// Where an order may go from here.
-fn allowed(current: &str) -> &'static [&'static str] {
-    match STATUSES.iter().position(|status| *status == current) {
-        Some(index) => STATUSES.get(index + 1..=index + 1).unwrap_or_default(),
-        None => &[],
-    }
+/// Where an order may go from where it is; a state that is none of ours leads nowhere.
+fn allowed(order: &Order) -> &'static [Status] {
+    Status::named(&order.status).map_or(&[], Status::allowed)
 }
 
-fn illegal(order: &Order, wanted: &str) -> Problem {
+fn illegal(order: &Order, wanted: Status) -> Problem {
     let Order { id, status: current, .. } = order;
-    Problem::conflicting_field("status", format!("order {id} is {current} and cannot become {wanted}"))
+    let detail = format!("order {id} is {current} and cannot become {}", wanted.name());
+    Problem::conflicting_field("status", detail)
         .with("current", current.as_str())
-        .with("allowed", allowed(current).to_vec())
+        .with("allowed", names(allowed(order)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn each_state_leads_to_the_next_and_the_last_nowhere() {
-        assert_eq!(allowed("pending"), ["processing"]);
-        assert_eq!(allowed("processing"), ["shipped"]);
-        assert_eq!(allowed("shipped"), ["delivered"]);
-        assert!(allowed("delivered").is_empty());
-        assert!(allowed("lost").is_empty());
-    }
 
     #[test]
     fn an_unknown_status_is_told_the_valid_ones() {
@@ -90,8 +91,13 @@ mod tests {
             let response = read(&request).expect_err(body).answer(&request);
             let answer = String::from_utf8(response.body).expect("UTF-8");
             assert_eq!(response.status, 422, "{body}");
-            assert!(answer.contains(r#""valid":["pending","processing","shipped","delivered"]"#), "{answer}");
+            assert!(
+                answer.contains(r#""valid":["processing","shipped","delivered","cancelled"]"#),
+                "{answer}"
+            );
         }
-        assert_eq!(read(&Request::with_json(r#"{"status": "shipped"}"#)), Ok("shipped"));
+        assert_eq!(read(&Request::with_json(r#"{"status": "shipped"}"#)), Ok(Status::Shipped));
+        // A state of an order, though none to go to: the order's own state tells more.
+        assert_eq!(read(&Request::with_json(r#"{"status": "pending"}"#)), Ok(Status::Pending));
     }
 }

@@ -2,6 +2,8 @@
 
 pub mod category;
 pub mod product;
+mod reservation;
+pub mod search;
 
 use std::time::Duration;
 
@@ -31,8 +33,10 @@ impl Guest for Products {
         match (request.method.as_str(), request.route.as_str()) {
             ("GET", PATH) => list(request),
             ("POST", PATH) => create(request),
+            ("GET", search::PATH) => search::search(request),
             ("GET", "/api/v1/products/{id}") => item(request),
             ("PATCH", "/api/v1/products/{id}/stock") => set_stock(request),
+            ("DELETE", "/internal/reservations/{id}") => reservation::release(request),
             ("GET", "/api/v1/products/stats" | "/api/v1/stats") => {
                 statistics("SELECT count(*) AS count FROM products")
             }

@@ -52,7 +52,7 @@ impl Caller for ServiceCalls {
         }
         // The host is going down when there is no router any more.
         let router = self.router.upgrade().ok_or_else(not_granted)?.load_full();
-        let table = router.of(service).ok_or_else(not_granted)?;
+        let table = router.internal(service).ok_or_else(not_granted)?;
 
         let problem = |problem: Problem| Ok(for_guest(problem.response(&scope.id, &request.path)));
         let (method, target, headers) = match head_of(&request) {

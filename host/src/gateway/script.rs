@@ -118,6 +118,7 @@ pub(crate) fn entry(name: &str, public: &[&str], direct: &[&str]) -> manifest::S
         build: None,
         routes: routes(public),
         direct: (!direct.is_empty()).then(|| Direct { port: 0, routes: routes(direct) }),
+        internal: Vec::new(),
         grants: Grants::default(),
         limits: default_limits(),
         isolation: Isolation::default(),

@@ -68,12 +68,14 @@ fn check_routes(reading: &Reading<'_>, manifest: &Manifest, services: &[ReadServ
     for read in services {
         let service = read.service.name.as_str();
         public.extend(read.routes.iter().map(|read| Claim { service, read }));
-        // The direct port is a world of its own: this service's routes and no other.
-        let mut direct: Vec<Claim<'_>> = Vec::new();
-        direct.extend(read.routes.iter().map(|read| Claim { service, read }));
-        direct.extend(read.direct_routes.iter().map(|read| Claim { service, read }));
-        for index in read.routes.len()..direct.len() {
-            check_claim(reading, &direct, index);
+        // The direct port is a world of its own, and so is what other services reach:
+        // this service's routes and no other.
+        let mut own: Vec<Claim<'_>> = Vec::new();
+        for routes in [&read.routes, &read.direct_routes, &read.internal_routes] {
+            own.extend(routes.iter().map(|read| Claim { service, read }));
+        }
+        for index in read.routes.len()..own.len() {
+            check_claim(reading, &own, index);
         }
     }
     public.sort_by_key(|claim| claim.read.path.span.start);

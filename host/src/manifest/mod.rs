@@ -26,6 +26,7 @@
 //! | `….build` | program and arguments | none |
 //! | `….routes` | `{ path, methods }` each | required |
 //! | `….direct` | `port`, `routes` | none |
+//! | `….internal` | `{ path, methods }` each: for other services alone | none |
 //! | `….isolation` | `"instance"`, `"request"` | `"instance"` |
 //! | `….settings` | names with strings, numbers, booleans | none |
 //! | `….grants` | `log`, `config`, `stats` = `true`; `postgres = { role, pool_max, statement_timeout_ms }`; `redis = { keys }`; `cache = { keys, near_kib, private }`; `services = []` | nothing |

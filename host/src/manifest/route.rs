@@ -15,9 +15,13 @@ pub(super) struct ReadRoute {
     pub(super) cache: Option<Text>,
 }
 
-/// Reads the `routes` of a table; `None` when there is no such key.
-pub(super) fn read_all(reading: &Reading<'_>, table: &Table<'_, '_>) -> Option<Vec<ReadRoute>> {
-    let routes = table.tables("routes")?;
+/// Reads the routes under a key of a table; `None` when there is no such key.
+pub(super) fn read_all(
+    reading: &Reading<'_>,
+    table: &Table<'_, '_>,
+    key: &'static str,
+) -> Option<Vec<ReadRoute>> {
+    let routes = table.tables(key)?;
     Some(routes.into_iter().filter_map(|route| read(reading, route)).collect())
 }
 

@@ -13,6 +13,7 @@ pub(super) struct ReadService {
     pub(super) service: Service,
     pub(super) routes: Vec<ReadRoute>,
     pub(super) direct_routes: Vec<ReadRoute>,
+    pub(super) internal_routes: Vec<ReadRoute>,
     pub(super) direct_port: std::ops::Range<usize>,
     pub(super) granted_services: Vec<Text>,
 }
@@ -45,23 +46,26 @@ fn read(reading: &Reading<'_>, name: &Text, table: Table<'_, '_>, runtime: &Runt
         Some(_) => reading.dir.join(&text.value),
         None => existing_file(reading, &text, &table.full("component")),
     });
-    let routes = route::read_all(reading, &table).unwrap_or_else(|| {
+    let routes = route::read_all(reading, &table, "routes").unwrap_or_else(|| {
         table.missing("routes", "[{ path = \"/api/v1/things\", methods = [\"GET\"] }]");
         Vec::new()
     });
     let direct = table.table("direct").map(|table| direct(reading, table));
+    let internal_routes = route::read_all(reading, &table, "internal").unwrap_or_default();
     let limits = read_limits(&table, runtime);
     let ReadGrants { grants, services } = grant::read(reading, &table, limits.request_timeout);
     route::check_granted(reading, &routes, grants.cache.as_ref());
     if let Some((_, routes, _)) = &direct {
         route::check_granted(reading, routes, grants.cache.as_ref());
     }
+    route::check_granted(reading, &internal_routes, grants.cache.as_ref());
     let service = Service {
         name: name.value.clone(),
         component: component.unwrap_or_default(),
         build,
         routes: routes.iter().map(|read| read.route.clone()).collect(),
         direct: direct.as_ref().map(|(direct, _, _)| direct.clone()),
+        internal: internal_routes.iter().map(|read| read.route.clone()).collect(),
         grants,
         limits,
         isolation: isolation(reading, &table),
@@ -73,7 +77,7 @@ fn read(reading: &Reading<'_>, name: &Text, table: Table<'_, '_>, runtime: &Runt
     };
     table.finish();
     let (direct_routes, direct_port) = direct.map_or((Vec::new(), 0..0), |(_, routes, port)| (routes, port));
-    ReadService { service, routes, direct_routes, direct_port, granted_services: services }
+    ReadService { service, routes, direct_routes, internal_routes, direct_port, granted_services: services }
 }
 
 fn build(reading: &Reading<'_>, table: &Table<'_, '_>) -> Option<Vec<String>> {
@@ -93,7 +97,7 @@ fn direct(reading: &Reading<'_>, table: Table<'_, '_>) -> ReadDirect {
     if port.is_none() && table.value_span("port") == table.span {
         table.missing("port", "5000");
     }
-    let routes = route::read_all(reading, &table).unwrap_or_default();
+    let routes = route::read_all(reading, &table, "routes").unwrap_or_default();
     let span = table.value_span("port");
     table.finish();
     let direct = Direct {

@@ -81,6 +81,7 @@ fn a_full_manifest_is_read_to_the_last_key() {
         routes = [{ path = "/users/{id}", methods = ["GET", "DELETE"] }]
         isolation = "request"
         direct = { port = 5000, routes = [{ path = "/health", methods = ["GET"] }] }
+        internal = [{ path = "/internal/users/{id}", methods = ["DELETE"] }]
         settings = { page = 100, debug = false, greeting = "hi ${SECRET}", none = "${NONE:-}" }
         [services.users.grants]
         log = "true"
@@ -109,6 +110,7 @@ fn a_full_manifest_is_read_to_the_last_key() {
     assert_eq!(users.routes[0].methods, ["GET", "DELETE"]);
     assert_eq!(users.isolation, Isolation::Request);
     assert_eq!(users.direct.as_ref().map(|direct| direct.port), Some(5000));
+    assert_eq!(users.internal[0].path, "/internal/users/{id}");
     assert!(users.grants.log && users.grants.stats && !users.grants.config);
     assert_eq!(users.grants.services, ["users"]);
     assert_eq!(users.grants.redis, None);

@@ -116,6 +116,8 @@ pub struct Service {
     pub routes: Vec<Route>,
     /// A plain HTTP port on loopback for this service alone, in the local form.
     pub direct: Option<Direct>,
+    /// Routes that other services call, and that no port reaches.
+    pub internal: Vec<Route>,
     /// What it may import.
     pub grants: Grants,
     /// Its bounds.

@@ -8,8 +8,9 @@ fn shop() -> Router {
         &["GET,POST /api/v1/users", "GET /api/v1/users/stats", "GET /api/v1/users/{id}"],
         &["GET /api/v1/stats", "DELETE /api/v1/users"],
     );
-    let products =
+    let mut products =
         entry("products", &["GET /api/v1/products/{id}", "PATCH /api/v1/products/{id}/stock"], &[]);
+    products.internal = entry("", &["DELETE /internal/reservations/{id}"], &[]).routes;
     router([(users, service("users")), (products, service("products"))]).unwrap()
 }
 
@@ -63,6 +64,18 @@ fn a_service_by_itself_has_its_direct_routes_and_its_health() {
     assert_eq!(find(users, "PUT", "/api/v1/users").1, "GET, HEAD, POST, DELETE, OPTIONS");
     assert_eq!(find(users, "GET", "/api/v1/products/1").0, "none");
     assert!(router.of("payments").is_none());
+}
+
+#[test]
+fn what_is_internal_is_reached_by_other_services_alone() {
+    let router = shop();
+    let (method, path) = ("DELETE", "/internal/reservations/7");
+    let products = router.internal("products").unwrap();
+    assert_eq!(find(products, method, path).1, "products /internal/reservations/{id} id=7");
+    assert_eq!(find(products, "GET", "/api/v1/products/1").0, "found");
+    for reached in [router.public(), router.of("products").unwrap(), router.internal("users").unwrap()] {
+        assert_eq!(find(reached, method, path).0, "none");
+    }
 }
 
 #[test]

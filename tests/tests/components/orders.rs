@@ -4,7 +4,7 @@ use serde_json::json;
 use wasmyard::capability::postgres::{Error, Value};
 use wasmyard::capability::services;
 use wasmyard::testing::{
-    FakeRedis, Harness, HarnessBuilder, ScriptedAnswer, ScriptedPostgres, reply, rows, violation,
+    Asked, FakeRedis, Harness, HarnessBuilder, ScriptedAnswer, ScriptedPostgres, reply, rows, violation,
 };
 
 use crate::{
@@ -13,7 +13,22 @@ use crate::{
 
 const LIST: &str = "/api/v1/orders";
 const COLUMNS: [&str; 7] = ["id", "user_id", "product_id", "quantity", "total_price", "status", "created_at"];
-const STATUSES: [&str; 4] = ["pending", "processing", "shipped", "delivered"];
+const STATUSES: [&str; 5] = ["pending", "processing", "shipped", "delivered", "cancelled"];
+const REACHABLE: [&str; 4] = ["processing", "shipped", "delivered", "cancelled"];
+
+fn allowed(from: &str) -> &'static [&'static str] {
+    match from {
+        "pending" => &["processing", "cancelled"],
+        "processing" => &["shipped", "cancelled"],
+        "shipped" => &["delivered"],
+        _ => &[],
+    }
+}
+
+/// The orders that owe stock.
+fn owing(orders: &[i32]) -> ScriptedAnswer {
+    rows(["order_id"], orders.iter().map(|order| vec![(*order).into()]))
+}
 
 fn order(status: &str) -> ScriptedAnswer {
     let total = numeric("1998.00");
@@ -102,7 +117,7 @@ async fn the_total_is_price_times_quantity_to_the_cent() {
         assert_eq!(created.status, 201, "{price} times {quantity}: {created:?}");
         assert_eq!(
             params(&postgres),
-            [format!(r#"[Int32(1), Int32(2), Int32({quantity}), Numeric("{total}")]"#)],
+            [format!(r#"[Int32(1), Int32(2), Int32({quantity}), Numeric("{total}"), Null]"#)],
             "{price} times {quantity}"
         );
     }
@@ -211,13 +226,16 @@ async fn a_user_or_product_that_goes_in_the_middle_is_told_as_one_that_was_never
 
 #[tokio::test]
 async fn an_order_goes_one_step_at_a_time_and_never_back() {
-    for (from, current) in STATUSES.into_iter().enumerate() {
-        for (to, wanted) in STATUSES.into_iter().enumerate() {
+    for current in STATUSES {
+        for wanted in STATUSES {
             let keys = ["orders:all", "orders:7", "orders:8"];
             let redis = holding(&keys);
             let postgres = ScriptedPostgres::new().expect("FROM orders WHERE id = $1", order(current));
-            let next = to == from + 1;
+            let next = allowed(current).contains(&wanted);
             let postgres = if next { postgres.expect("UPDATE orders", order(wanted)) } else { postgres };
+            // Whether won or lost: what a cancelled order owes is looked for.
+            let settles = wanted == "cancelled";
+            let postgres = if settles { postgres.expect("FROM stock_returns", owing(&[])) } else { postgres };
             let service = start("orders", &postgres, &redis).await;
             let answer = service.patch("/api/v1/orders/7/status", &json!({ "status": wanted }));
             let answer = answer.await.expect("an answer");
@@ -225,18 +243,16 @@ async fn an_order_goes_one_step_at_a_time_and_never_back() {
             if next {
                 assert_eq!((answer.status.as_u16(), &answer.json()["status"]), (200, &wanted.into()));
                 assert_eq!(left(&redis, &keys), ["orders:8"]);
-                let [_, update] = params(&postgres).try_into().expect("a read and an update");
-                assert_eq!(update, format!(r#"[Int32(7), Text("{current}"), Text("{wanted}")]"#));
+                let update = format!(r#"[Int32(7), Text("{current}"), Text("{wanted}"), Null]"#);
+                assert_eq!(params(&postgres)[1], update);
                 continue;
             }
             assert_eq!(left(&redis, &keys), keys, "nothing changes from {current} to {wanted}");
-            if to == from {
-                assert_eq!((answer.status.as_u16(), &answer.json()["status"]), (200, &current.into()));
-            } else {
-                let refused = problem(&answer, 409);
-                assert_eq!(refused["current"], current);
-                assert_eq!(refused["allowed"], json!(STATUSES.get(from + 1..=from + 1).unwrap_or_default()));
-            }
+            let refused = problem(&answer, 409);
+            assert_eq!(
+                (&refused["current"], &refused["allowed"]),
+                (&json!(current), &json!(allowed(current)))
+            );
         }
     }
 }
@@ -249,7 +265,7 @@ async fn an_unknown_status_is_told_the_valid_ones_and_nobody_is_asked() {
     {
         let refused = service.patch("/api/v1/orders/7/status", &json!({ "status": status }));
         let refused = problem(&refused.await.expect("an answer"), 422);
-        assert_eq!((pointers(&refused), &refused["valid"]), (vec!["/status"], &json!(STATUSES)), "{status}");
+        assert_eq!((pointers(&refused), &refused["valid"]), (vec!["/status"], &json!(REACHABLE)), "{status}");
     }
     assert!(postgres.asked().is_empty());
 }
@@ -264,7 +280,8 @@ async fn of_two_who_take_a_step_at_once_the_second_learns_what_has_become_of_the
     let service = start("orders", &postgres, &redis).await;
     let late = service.patch("/api/v1/orders/7/status", r#"{"status": "processing"}"#);
     let late = problem(&late.await.expect("an answer"), 409);
-    assert_eq!((&late["current"], &late["allowed"]), (&json!("processing"), &json!(["shipped"])));
+    let told = (&late["current"], &late["allowed"]);
+    assert_eq!(told, (&json!("processing"), &json!(["shipped", "cancelled"])));
     assert_eq!(pointers(&late), ["/status"]);
     assert_eq!(left(&redis, &["orders:all", "orders:7"]).len(), 2, "the winner invalidates");
 
@@ -276,6 +293,113 @@ async fn of_two_who_take_a_step_at_once_the_second_learns_what_has_become_of_the
     let service = start("orders", &postgres, &redis).await;
     let late = service.patch("/api/v1/orders/7/status", r#"{"status": "processing"}"#);
     problem(&late.await.expect("an answer"), 404);
+}
+
+/// How many statements had this in them.
+fn asked(postgres: &ScriptedPostgres, sql: &str) -> usize {
+    let statements = postgres.asked().into_iter();
+    statements
+        .filter(|asked| matches!(asked, Asked::Statement { sql: text, .. } if text.contains(sql)))
+        .count()
+}
+
+#[tokio::test]
+async fn a_cancelled_order_gives_its_stock_back_and_what_earlier_ones_owe() {
+    let postgres = ScriptedPostgres::new()
+        .expect("FROM orders WHERE id = $1", order("processing"))
+        .expect("UPDATE orders", order("cancelled"))
+        .expect("FROM stock_returns ORDER BY order_id = $1 DESC", owing(&[7, 3]))
+        .expect("DELETE FROM stock_returns", ScriptedAnswer::Affected(1))
+        .expect("DELETE FROM stock_returns", ScriptedAnswer::Affected(1));
+    let service = shop(&postgres, &FakeRedis::new(), "1").peer("products", |_| reply(200, "{}"));
+    let service = started(service).await;
+    let cancelled = service.patch("/api/v1/orders/7/status", r#"{"status": "cancelled"}"#);
+    assert_eq!(cancelled.await.expect("an answer").status, 200);
+    let called: Vec<_> =
+        service.called().into_iter().map(|(name, call)| (name, call.method, call.path)).collect();
+    let products =
+        |order: i32| ("products".to_owned(), "DELETE".to_owned(), format!("/internal/reservations/{order}"));
+    assert_eq!(called, [products(7), products(3)]);
+    assert_eq!(params(&postgres)[3..], ["[Int32(7)]", "[Int32(3)]"]);
+    assert!(service.logged().is_empty());
+}
+
+#[tokio::test]
+async fn an_order_stays_cancelled_when_its_stock_cannot_go_back_yet() {
+    for trouble in [reply(503, "{}"), reply(404, "{}"), Err(services::Error::Timeout)] {
+        let postgres = ScriptedPostgres::new()
+            .expect("FROM orders WHERE id = $1", order("pending"))
+            .expect("UPDATE orders", order("cancelled"))
+            .expect("FROM stock_returns", owing(&[7, 3]));
+        let redis = holding(&["orders:all", "orders:7"]);
+        let builder = shop(&postgres, &redis, "1").peer("products", move |_| trouble.clone());
+        let service = started(builder).await;
+        let cancelled = service.patch("/api/v1/orders/7/status", r#"{"status": "cancelled"}"#);
+        let cancelled = cancelled.await.expect("an answer");
+        assert_eq!((cancelled.status.as_u16(), &cancelled.json()["status"]), (200, &json!("cancelled")));
+        assert!(left(&redis, &["orders:all", "orders:7"]).is_empty());
+        assert_eq!(asked(&postgres, "DELETE FROM stock_returns"), 0, "the debt stays");
+        assert_eq!(service.called().len(), 1, "the others are spared the same failure");
+        let logged = service.logged();
+        assert!(logged.len() == 1 && logged[0].message.contains("has yet to go back"), "{logged:?}");
+    }
+}
+
+#[tokio::test]
+async fn who_cancels_again_settles_what_was_left() {
+    let postgres = ScriptedPostgres::new()
+        .expect("FROM orders WHERE id = $1", order("cancelled"))
+        .expect("FROM stock_returns", owing(&[7]))
+        .expect("DELETE FROM stock_returns", ScriptedAnswer::Affected(1));
+    let builder = shop(&postgres, &FakeRedis::new(), "1").peer("products", |_| reply(200, "{}"));
+    let service = started(builder).await;
+    let again = service.patch("/api/v1/orders/7/status", r#"{"status": "cancelled"}"#);
+    assert_eq!(problem(&again.await.expect("an answer"), 409)["current"], "cancelled");
+    assert_eq!(service.called().len(), 1);
+}
+
+#[tokio::test]
+async fn the_history_names_the_verified_caller_and_no_other() {
+    let postgres = ScriptedPostgres::new()
+        .expect("INSERT INTO order_history", order("pending"))
+        .expect("FROM orders WHERE id = $1", order("pending"))
+        .expect("INSERT INTO order_history", order("processing"));
+    let service = started(shop(&postgres, &FakeRedis::new(), "999.00")).await;
+    let body = json!({ "user_id": 1, "product_id": 2, "quantity": 2 });
+    let made = service.post(LIST, &body).caller("1", &["customer"]).header("x-subject", "3");
+    assert_eq!(made.await.expect("an answer").status, 201);
+    let moved =
+        service.patch("/api/v1/orders/7/status", r#"{"status": "processing"}"#).caller("2", &["admin"]);
+    assert_eq!(moved.await.expect("an answer").status, 200);
+    let params = params(&postgres);
+    assert!(params[0].ends_with(r#"Text("1")]"#) && params[2].ends_with(r#"Text("2")]"#), "{params:?}");
+}
+
+#[tokio::test]
+async fn a_history_is_told_and_that_of_no_order_is_404() {
+    const COLUMNS: [&str; 3] = ["status", "changed_at", "changed_by"];
+    let steps = rows(
+        COLUMNS,
+        [
+            vec!["pending".into(), Value::Timestamp(0), Value::Null],
+            vec!["processing".into(), Value::Timestamp(1_000), "2".into()],
+        ],
+    );
+    let postgres = ScriptedPostgres::new()
+        .expect("LEFT JOIN order_history", steps)
+        .expect("LEFT JOIN order_history", rows(COLUMNS, [vec![Value::Null, Value::Null, Value::Null]]))
+        .expect("LEFT JOIN order_history", rows(COLUMNS, []));
+    let service = start("orders", &postgres, &FakeRedis::new()).await;
+    let path = "/api/v1/orders/7/history";
+    let history = service.get(path).await.expect("an answer");
+    assert_eq!(
+        &history.body[..],
+        br#"[{"status":"pending","changed_at":"1970-01-01T00:00:00Z","changed_by":null},{"status":"processing","changed_at":"1970-01-01T00:00:00.001Z","changed_by":"2"}]"#
+    );
+    // An order that was made past the service has been nowhere.
+    assert_eq!(&service.get(path).await.expect("an answer").body[..], b"[]");
+    problem(&service.get(path).await.expect("an answer"), 404);
+    problem(&service.get("/api/v1/orders/abc/history").await.expect("an answer"), 404);
 }
 
 #[tokio::test]

@@ -216,6 +216,171 @@ async fn a_change_that_cannot_be_made_leaves_the_cache_alone() {
     assert_eq!(left(&redis, &keys), keys);
 }
 
+const FOUND: [&str; 10] = [
+    "id",
+    "name",
+    "description",
+    "price",
+    "stock",
+    "category",
+    "created_at",
+    "rank",
+    "marked_stems",
+    "marked_words",
+];
+
+/// A product that was found, of this id.
+fn hit(id: i32, rank: i32, marked: Option<&str>) -> Vec<Value> {
+    let mut row = product("999.00", Some("Electronics"));
+    row[0] = id.into();
+    row.extend([rank.into(), marked.map_or(Value::Null, Into::into), Value::Null]);
+    row
+}
+
+#[tokio::test]
+async fn what_no_word_finds_is_looked_for_by_likeness_and_nothing_of_it_is_cached() {
+    let postgres = ScriptedPostgres::new()
+        .expect("search @@ asked.words", rows(FOUND, [hit(2, 607_927, Some("\u{2}Smartphone\u{3}"))]))
+        .expect("search @@ asked.words", rows(FOUND, []))
+        .expect("products_like($5)", rows(FOUND, [hit(2, 500_000, None)]));
+    let redis = FakeRedis::new();
+    let service = start("products", &postgres, &redis).await;
+    let exact = service.get("/api/v1/products/search?q=gaming+phone&category=TOYS&min_price=1&in_stock=true");
+    let exact = exact.await.expect("an answer");
+    let found = PHONE.trim_end_matches('}');
+    let body = format!(
+        r#"{{"query":"gaming phone","match":"words","products":[{found},"rank":0.607927,"snippet":"<mark>Smartphone</mark>"}}],"next":null}}"#
+    );
+    assert_eq!(std::str::from_utf8(&exact.body), Ok(body.as_str()));
+    let alike = service.get("/api/v1/products/search?q=smartfone").await.expect("an answer");
+    assert_eq!(
+        (&alike.json()["match"], &alike.json()["products"][0]["rank"]),
+        (&json!("similarity"), &json!(0.5))
+    );
+    assert_eq!((exact.header("cache-status"), alike.header("link")), (None, None));
+    assert_eq!(
+        params(&postgres),
+        [
+            r#"[Text("toys"), Numeric("1.00"), Null, Boolean(true), Text("gaming phone"), Text("gaming "), Text("'phone':*"), Null, Null, Int32(21)]"#,
+            r#"[Null, Null, Null, Boolean(false), Text("smartfone"), Text(""), Text("'smartfone':*"), Null, Null, Int32(21)]"#,
+            r#"[Null, Null, Null, Boolean(false), Text("smartfone"), Null, Null, Int32(21)]"#,
+        ]
+    );
+}
+
+#[tokio::test]
+async fn the_next_page_of_a_search_goes_on_in_the_same_list() {
+    for (sql, empty) in
+        [("search @@ asked.words", None), ("products_like($5)", Some("search @@ asked.words"))]
+    {
+        let mut postgres = ScriptedPostgres::new();
+        if let Some(empty) = empty {
+            postgres = postgres.expect(empty, rows(FOUND, []));
+        }
+        let postgres = postgres
+            .expect(sql, rows(FOUND, [hit(8, 700_000, None), hit(9, 700_000, None)]))
+            .expect(sql, rows(FOUND, []));
+        let service = start("products", &postgres, &FakeRedis::new()).await;
+        let first =
+            service.get("/api/v1/products/search?q=a%26b&limit=1&in_stock=true").await.expect("an answer");
+        let page = first.json();
+        assert_eq!(
+            (page["products"].as_array().map(Vec::len), &page["products"][0]["id"]),
+            (Some(1), &json!(8))
+        );
+        let cursor = page["next"].as_str().expect("a cursor");
+        let path = format!("/api/v1/products/search?q=a%26b&limit=1&in_stock=true&cursor={cursor}");
+        assert_eq!(first.header("link"), Some(format!("<{path}>; rel=\"next\"").as_str()));
+
+        // Nothing more, and that is no reason to look elsewhere.
+        let second = service.get(&path).await.expect("an answer").json();
+        assert_eq!(
+            (&second["match"], &second["products"], &second["next"]),
+            (&page["match"], &json!([]), &json!(null))
+        );
+        let last = params(&postgres).pop().expect("a statement");
+        assert!(last.ends_with("Int32(700000), Int32(8), Int32(2)]"), "{last}");
+    }
+}
+
+#[tokio::test]
+async fn facets_are_those_of_the_list_that_is_shown() {
+    let facets = || {
+        let row = |category: Option<&str>, count: i64| {
+            vec![category.map_or(Value::Null, Into::into), count.into(), Value::Null, Value::Null]
+        };
+        let prices = vec![Value::Null, Value::Null, numeric("1.50"), numeric("999.00")];
+        rows(["category", "count", "lowest", "highest"], [row(Some("Toys"), 2), row(None, 1), prices])
+    };
+    let postgres = ScriptedPostgres::new()
+        .expect("search @@ asked.words", rows(FOUND, [hit(2, 1, None)]))
+        .expect("GROUP BY lower(category)", facets())
+        .expect("search @@ asked.words", rows(FOUND, []))
+        .expect("products_like($5)", rows(FOUND, [hit(2, 1, None)]))
+        .expect("products_like($5) AS alike JOIN products ON products.id = alike.id WHERE (NOT $4", facets());
+    let service = start("products", &postgres, &FakeRedis::new()).await;
+    for q in ["phone", "phnoe"] {
+        let answer =
+            service.get(&format!("/api/v1/products/search?q={q}&facets=true")).await.expect("an answer");
+        let facets = r#""facets":{"categories":[{"category":"Toys","count":2},{"category":null,"count":1}],"price":{"min":1.50,"max":999.00}}"#;
+        let body = String::from_utf8_lossy(&answer.body).into_owned();
+        assert!(body.contains(facets), "{body}");
+    }
+}
+
+#[tokio::test]
+async fn a_search_that_cannot_be_understood_is_refused_before_anyone_is_asked() {
+    let postgres = ScriptedPostgres::new();
+    let service = start("products", &postgres, &FakeRedis::new()).await;
+    let long = format!("q={}", "x".repeat(1_001));
+    for (query, parameter) in [
+        ("", "q"),
+        ("q=%00", "q"),
+        ("q=%FF", "q"),
+        (&*long, "q"),
+        ("q=a&limit=0", "limit"),
+        ("q=a&cursor=5", "cursor"),
+    ] {
+        let refused = service.get(&format!("/api/v1/products/search?{query}")).await.expect("an answer");
+        assert_eq!(problem(&refused, 400)["errors"][0]["parameter"], parameter, "{query}");
+    }
+    assert!(postgres.asked().is_empty());
+}
+
+#[tokio::test]
+async fn stock_that_goes_back_takes_the_product_and_its_lists_out_of_the_cache() {
+    let keys = [
+        "products:all",
+        "products:2",
+        "products:category:Electronics",
+        "products:3",
+        "products:category:Books",
+    ];
+    let redis = holding(&keys);
+    let columns = ["id", "quantity", "folded"];
+    let postgres = ScriptedPostgres::new()
+        .expect(
+            "INSERT INTO stock_movements",
+            rows(columns, [vec![2.into(), 5.into(), "electronics".into()]]),
+        )
+        .expect("INSERT INTO stock_movements", rows(columns, []))
+        .expect("INSERT INTO stock_movements", Error::Timeout);
+    let service = start("products", &postgres, &redis).await;
+    let release = || service.call(http::Method::DELETE, "/internal/reservations/7");
+    let first = release().await.expect("an answer");
+    assert_eq!(first.json(), json!({ "order_id": 7, "returned": [{ "product_id": 2, "quantity": 5 }] }));
+    assert_eq!(left(&redis, &keys), ["products:3", "products:category:Books"]);
+
+    // The second time nothing moves, and that is no failure.
+    redis.put("products:2", "{}", None);
+    let second = release().await.expect("an answer");
+    assert_eq!((second.status.as_u16(), &second.json()["returned"]), (200, &json!([])));
+    assert!(redis.value("products:2").is_some());
+    redis.put("products:all", "[]", None);
+    problem(&release().await.expect("an answer"), 504);
+    assert_eq!(redis.value("products:all"), None, "it may have gone back in spite of that");
+}
+
 #[tokio::test]
 async fn a_write_of_unknown_outcome_still_takes_what_it_may_have_changed_out_of_the_cache() {
     let keys = ["products:all", "products:2", "products:category:Books"];

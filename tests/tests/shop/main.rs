@@ -10,5 +10,7 @@ mod orders;
 mod pages;
 mod products;
 mod protocol;
+mod search;
 mod stored;
 mod users;
+mod workflow;

@@ -56,7 +56,8 @@ impl HarnessBuilder {
 
     pub(super) fn service(service: &Service) -> Self {
         let direct = service.direct.iter().flat_map(|direct| &direct.routes);
-        let routes = service.routes.iter().chain(direct).map(|route| route.path.as_str());
+        let routes = service.routes.iter().chain(direct).chain(&service.internal);
+        let routes = routes.map(|route| route.path.as_str());
         Self {
             grants: service.grants.clone(),
             limits: service.limits.clone(),

@@ -1,0 +1,38 @@
+//! Where an order has been.
+
+use serde::Serialize;
+use wasmyard_guest::{Problem, Request, Response, Row, RowError, Timestamp, query};
+
+/// A state that an order has come to.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+struct Step {
+    status: String,
+    changed_at: Timestamp,
+    /// The verified caller's subject; `None` without login.
+    changed_by: Option<String>,
+}
+
+impl Step {
+    /// `None` for an order without a history: one that was made past the service.
+    fn from_row(row: Row<'_>) -> Result<Option<Self>, RowError> {
+        let Some(status) = row.get("status")? else { return Ok(None) };
+        Ok(Some(Self { status, changed_at: row.get("changed_at")?, changed_by: row.get("changed_by")? }))
+    }
+}
+
+/// Answers `GET /api/v1/orders/{id}/history`: the oldest step first. An order goes
+/// through five states at most, so there are no pages.
+pub(crate) fn history(request: &Request) -> Result<Response, Problem> {
+    let id = request.id("order")?;
+    let rows = query(
+        "SELECT order_history.status, changed_at, changed_by
+         FROM orders LEFT JOIN order_history ON order_id = orders.id
+         WHERE orders.id = $1 ORDER BY order_history.id",
+        &[id.into()],
+    )?;
+    let steps = rows.all(Step::from_row)?;
+    if steps.is_empty() {
+        return Err(Problem::no_such("order", id));
+    }
+    Response::json(200, &steps.into_iter().flatten().collect::<Vec<_>>())
+}

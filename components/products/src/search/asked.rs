@@ -1,0 +1,134 @@
+//! What a client asks of the search.
+
+use wasmyard_guest::{Money, Problem, Query, RankedPlace};
+
+use super::Matching;
+
+/// Characters of `q`: far more than anybody types, and a bound on the words to look for.
+const TEXT_LENGTH_MAX: usize = 1_000;
+/// Products of a page when the client does not say: what fits a screen or two.
+const LIMIT_DEFAULT: i32 = 20;
+/// Products of a page at most. Less than a list has, since each one's words are marked.
+const LIMIT_MAX: i32 = 100;
+
+/// A search, read from its parameters.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Asked {
+    /// `q`.
+    pub(super) text: String,
+    /// `category`, in lower case; one that no product can have finds nothing.
+    pub(super) category: Option<String>,
+    /// `min_price`.
+    pub(super) price_min: Option<Money>,
+    /// `max_price`.
+    pub(super) price_max: Option<Money>,
+    /// `in_stock`: without it, what is sold out is found too.
+    pub(super) in_stock: bool,
+    /// `facets`.
+    pub(super) facets: bool,
+    /// `limit`.
+    pub(super) limit: i32,
+    /// `cursor`: where the page before ended, and how its products were found.
+    pub(super) place: Option<(Matching, RankedPlace)>,
+}
+
+impl Asked {
+    /// Reads the parameters.
+    ///
+    /// # Errors
+    ///
+    /// 400 naming the parameter that cannot be understood.
+    pub(super) fn read(query: &Query) -> Result<Self, Problem> {
+        let text = query.get("q").ok_or_else(|| Problem::bad_parameter("q", "is required"))?;
+        let length = text.chars().count();
+        if length > TEXT_LENGTH_MAX {
+            let detail = format!("must have at most {TEXT_LENGTH_MAX} characters; has {length}");
+            return Err(Problem::bad_parameter("q", detail));
+        }
+        if text.trim().is_empty() {
+            return Err(Problem::bad_parameter("q", "must not be blank"));
+        }
+        let (price_min, price_max) = (query.amount("min_price")?, query.amount("max_price")?);
+        if let (Some(least), Some(most)) = (price_min, price_max)
+            && most < least
+        {
+            return Err(Problem::bad_parameter("max_price", format!("must not be below min_price, {least}")));
+        }
+        Ok(Self {
+            text: text.to_owned(),
+            category: query.given("category").map(str::to_lowercase),
+            price_min,
+            price_max,
+            in_stock: query.flag("in_stock")?,
+            facets: query.flag("facets")?,
+            limit: query.integer("limit", 1..=LIMIT_MAX)?.unwrap_or(LIMIT_DEFAULT),
+            place: query.get("cursor").map(place).transpose()?,
+        })
+    }
+}
+
+fn place(cursor: &str) -> Result<(Matching, RankedPlace), Problem> {
+    let place = RankedPlace::read(cursor);
+    let place = place.and_then(|place| Some((Matching::of(place.list)?, place)));
+    place.ok_or_else(|| Problem::bad_parameter("cursor", "must be one taken from a page of this search"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(query: &str) -> Result<Asked, Problem> {
+        Asked::read(&Query::parse(query)?)
+    }
+
+    #[test]
+    fn a_search_needs_nothing_but_words() {
+        let asked = read("q=laptop&category=&min_price=&max_price=&in_stock=&facets=").expect("a search");
+        assert_eq!(asked, read("q=laptop").expect("the same search"));
+        assert_eq!((asked.limit, asked.in_stock, asked.facets, asked.place), (20, false, false, None));
+    }
+
+    #[test]
+    fn every_parameter_is_read() {
+        let place = RankedPlace { list: 1, rank: 500_000, id: 7 };
+        let query = format!(
+            "q=Caf%C3%A9&category=HOME&min_price=1.5&max_price=1.50&in_stock=true&facets=true&limit=100&cursor={}",
+            place.cursor()
+        );
+        let asked = read(&query).expect("a search");
+        assert_eq!((asked.text.as_str(), asked.category.as_deref()), ("Café", Some("home")));
+        assert_eq!(asked.price_min, Money::parse("1.50").ok());
+        assert!(asked.in_stock && asked.facets);
+        assert_eq!((asked.limit, asked.place), (100, Some((Matching::Similarity, place))));
+    }
+
+    #[test]
+    fn what_cannot_be_understood_is_named() {
+        let long = format!("q={}", "%C3%A9".repeat(1_001));
+        let elsewhere = format!("q=a&cursor={}", RankedPlace { list: 2, rank: 0, id: 1 }.cursor());
+        for (query, name) in [
+            ("", "q"),
+            ("q=", "q"),
+            ("q=+%20", "q"),
+            ("q=%00", "q"),
+            ("q=%ff", "q"),
+            ("q=a&q=b", "q"),
+            (long.as_str(), "q"),
+            ("q=a&min_price=cheap", "min_price"),
+            ("q=a&max_price=-1", "max_price"),
+            ("q=a&min_price=2&max_price=1.99", "max_price"),
+            ("q=a&in_stock=maybe", "in_stock"),
+            ("q=a&facets=1", "facets"),
+            ("q=a&limit=0", "limit"),
+            ("q=a&limit=101", "limit"),
+            ("q=a&cursor=", "cursor"),
+            ("q=a&cursor=AQAAAAI", "cursor"),
+            (elsewhere.as_str(), "cursor"),
+        ] {
+            let problem = read(query).expect_err(query);
+            assert!(problem.status() == 400, "{query}");
+            assert!(problem.detail().starts_with(&format!("invalid {name}: ")), "{query}: {problem:?}");
+        }
+        assert!(read(&format!("q={}", "%C3%A9".repeat(1_000))).is_ok());
+    }
+}
