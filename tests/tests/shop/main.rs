@@ -10,5 +10,6 @@ mod orders;
 mod pages;
 mod products;
 mod protocol;
+mod rate_limit;
 mod stored;
 mod users;
