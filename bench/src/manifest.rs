@@ -9,6 +9,10 @@ use toml_edit::{DocumentMut, Item, Table, value};
 /// Instances of one service: as many as there may be, since a load generator has more
 /// connections than the default allows requests at once.
 const CONCURRENCY_MAX: i64 = 2_000;
+/// Requests of one client in a second, and at once: a load generator is one client. The limits
+/// stay on, since users have them on, at the most that they may say.
+const RATE_LIMIT: i64 = 100_000;
+const RATE_LIMIT_BURST: i64 = 10_000_000;
 /// A service's place in the near cache when it has none.
 const NEAR_OFF: i64 = 0;
 
@@ -80,6 +84,10 @@ fn serve(service: &mut Item, component: &Path) -> Result<()> {
     service["direct"]["port"] = value(0);
     let limits = service.entry("limits").or_insert_with(|| Item::Table(Table::new()));
     limits["concurrency_max"] = value(CONCURRENCY_MAX);
+    if let Some(limit) = service.get_mut("rate_limit") {
+        limit["requests"] = value(RATE_LIMIT);
+        limit["burst"] = value(RATE_LIMIT_BURST);
+    }
     Ok(())
 }
 

@@ -8,6 +8,7 @@ pub mod capability;
 pub mod cli;
 pub mod gateway;
 pub mod host;
+pub mod limiter;
 pub mod limits;
 pub mod local;
 pub mod manifest;

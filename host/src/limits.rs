@@ -280,6 +280,25 @@ pub const NEAR_ENTRY_BYTES: usize = KIB;
 /// push out too many others.
 pub const NEAR_VALUE_SHARE: usize = 8;
 
+// ---- Rate limits -------------------------------------------------------------
+
+/// `runtime.rate_limit_wait_ms`: how long a request waits for Redis to decide on its limit; a hundred times what it takes,
+/// and little enough that the host has decided by itself within 50 ms.
+pub const RATE_LIMIT_WAIT: Duration = Duration::from_millis(30);
+/// While Redis does not answer in time, how often somebody sees whether it does again.
+pub const RATE_LIMIT_PROBE_PAUSE: Duration = Duration::from_millis(100);
+/// Clients that a host remembers, each with each of its limits: about 30 MiB of them. A host
+/// that is asked by more at once asks Redis more often.
+pub const RATE_LIMIT_KEYS_MAX: usize = 65_536;
+/// Requests that wait for Redis for the same bucket: more than the burst of a limit that is
+/// not lent in advance should be. Beyond it the host decides by itself.
+pub const RATE_LIMIT_WAITING_MAX: usize = 4_096;
+/// What is lent to all hosts together is at most one part in so many of the burst: what other
+/// hosts hold and do not use is what a client may lack.
+pub const RATE_LIMIT_LEASE_PART: u64 = 4;
+/// And no more than comes back in this time, so that what a client lacks is soon there again.
+pub const RATE_LIMIT_LEASE_SPAN: Duration = Duration::from_secs(5);
+
 // ---- The manifest -----------------------------------------------------------
 
 /// A manifest's file: thousands of services fit in; a wrong file given by mistake
@@ -315,6 +334,22 @@ pub const POOL_CONNECTIONS: RangeInclusive<u64> = 1..=100;
 /// `grants.cache.near_kib`: 0 switches it off; a GiB is more than any service's share
 /// of a machine should be.
 pub const NEAR_KIBS: RangeInclusive<u64> = 0..=1024 * 1024;
+
+/// `runtime.hosts`: those that share one Redis.
+pub const HOSTS: RangeInclusive<u64> = 1..=1_000;
+/// `runtime.rate_limit_wait_ms`.
+pub const RATE_LIMIT_WAITS_MS: RangeInclusive<u64> = 1..=1_000;
+/// `rate_limit.requests` and `rate_limit.burst`.
+pub const RATE_LIMIT_REQUESTS: RangeInclusive<u64> = 1..=1_000_000_000;
+/// Microseconds between two tokens: whole ones, and so many that rounding up takes no more
+/// than a tenth of the rate.
+pub const RATE_LIMIT_INTERVAL_US_MIN: u64 = 10;
+/// In which an empty bucket must be whole again: longer, and the figures are a mistake.
+pub const RATE_LIMIT_WHOLE_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
+/// `rate_limit.per`.
+pub const RATE_LIMIT_PER_MAX: Duration = Duration::from_secs(24 * 3600);
+/// Networks of `server.trusted_proxies`: each request's peer is compared with all of them.
+pub const TRUSTED_PROXIES_MAX: usize = 64;
 
 // ---- The local form's own Postgres and Redis --------------------------------
 

@@ -46,6 +46,8 @@ pub enum Kind {
     UnsupportedMediaType,
     /// 422: a component was refused.
     ComponentRefused,
+    /// 429: a client has used up its rate limit.
+    RateLimited,
     /// 431: the header fields are over their limit.
     HeadersTooLarge,
     /// 500: the guest trapped, or its answer was not one.
@@ -105,6 +107,7 @@ impl Kind {
             Self::ComponentRefused => {
                 ("component-refused", S::UNPROCESSABLE_ENTITY, "The component was refused")
             }
+            Self::RateLimited => ("rate-limited", S::TOO_MANY_REQUESTS, "Too many requests"),
             Self::HeadersTooLarge => (
                 "headers-too-large",
                 S::REQUEST_HEADER_FIELDS_TOO_LARGE,

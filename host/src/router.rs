@@ -20,6 +20,7 @@ use http::{HeaderValue, Method};
 use percent_encoding::percent_decode_str;
 
 use crate::capability::cache::{self, CacheCounters, NearEntry};
+use crate::limiter::{Limit, RouteLimits};
 use crate::limits;
 use crate::manifest;
 use crate::policy::RouteCache;
@@ -129,17 +130,27 @@ pub struct Settings {
     pub health_path: String,
     /// `server.limits.body_timeout_ms`.
     pub body_timeout: Duration,
+    /// `server.trusted_proxies` and `server.proxy_field`.
+    pub proxies: manifest::Proxies,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { health_path: String::new(), body_timeout: limits::BODY_TIMEOUT }
+        Self {
+            health_path: String::new(),
+            body_timeout: limits::BODY_TIMEOUT,
+            proxies: manifest::Proxies::default(),
+        }
     }
 }
 
 impl From<&manifest::Server> for Settings {
     fn from(server: &manifest::Server) -> Self {
-        Self { health_path: server.health_path.clone(), body_timeout: server.limits.body_timeout }
+        Self {
+            health_path: server.health_path.clone(),
+            body_timeout: server.limits.body_timeout,
+            proxies: server.proxies.clone(),
+        }
     }
 }
 
@@ -169,16 +180,21 @@ impl Router {
         for (service, handler) in services {
             let (mut direct, mut internal) = (Table::default(), Table::default());
             let health = health();
-            let beside = service.direct.iter().flat_map(|direct| &direct.routes).chain([&health]);
-            for route in service.routes.iter().chain(beside) {
-                direct.add(&handler, route)?;
-                internal.add(&handler, route)?;
+            let limit = service.rate_limit.as_ref();
+            let limit = limit.map(|limit| Arc::new(Limit::of_service(&service.name, limit)));
+            let own = service.direct.iter().flat_map(|direct| &direct.routes);
+            for route in service.routes.iter().chain(own) {
+                direct.add(&handler, route, limit.as_ref())?;
+                internal.add(&handler, route, limit.as_ref())?;
             }
+            direct.add(&handler, &health, None)?;
+            internal.add(&handler, &health, None)?;
+            // Who calls here has been counted where the call came from.
             for route in &service.internal {
-                internal.add(&handler, route)?;
+                internal.add(&handler, route, None)?;
             }
             for route in &service.routes {
-                router.public.add(&handler, route)?;
+                router.public.add(&handler, route, limit.as_ref())?;
             }
             router.by_name.insert(handler.name().clone(), router.services.len());
             router.services.push(Entrance { handler, direct, internal });
@@ -218,7 +234,12 @@ impl Router {
 pub const HEALTH_PATH: &str = "/health";
 
 fn health() -> manifest::Route {
-    manifest::Route { path: HEALTH_PATH.to_owned(), methods: vec!["GET".to_owned()], cache: None }
+    manifest::Route {
+        path: HEALTH_PATH.to_owned(),
+        methods: vec!["GET".to_owned()],
+        cache: None,
+        rate_limit: None,
+    }
 }
 
 /// The routes that can be reached at one door.
@@ -242,6 +263,9 @@ pub struct Endpoint {
     /// The key of a GET's answer, where the manifest declares it as cached, and the headers
     /// of the answers that were given.
     pub cache: Option<Arc<RouteCache>>,
+    /// The limit of each method that has one: the route's, or else the service's. Both doors
+    /// of a service lead to the same buckets.
+    pub limits: RouteLimits,
     /// The value of `Allow` (RFC 9110, section 10.2.1).
     pub allow: HeaderValue,
     /// What is counted for it.
@@ -293,7 +317,12 @@ impl Table {
         }
     }
 
-    fn add(&mut self, handler: &Arc<dyn Handler>, route: &manifest::Route) -> Result<(), RouteConflict> {
+    fn add(
+        &mut self,
+        handler: &Arc<dyn Handler>,
+        route: &manifest::Route,
+        service_limit: Option<&Arc<Limit>>,
+    ) -> Result<(), RouteConflict> {
         let path = route.path.as_str();
         let conflict = |reason: String| RouteConflict {
             service: handler.name().to_string(),
@@ -308,6 +337,7 @@ impl Table {
                 Method::from_bytes(name.as_bytes()).map_err(|_| conflict(format!("{name:?} is no method")))
             })
             .collect::<Result<Vec<_>, _>>()?;
+        let limits = route_limits(handler.name(), route, &methods, service_limit);
 
         let known = self.endpoints.iter().position(|known| &*known.route == path);
         if let Some(known) = known {
@@ -317,6 +347,7 @@ impl Table {
             }
             endpoint.extend(methods);
             endpoint.cache = cache.or(endpoint.cache.take());
+            endpoint.limits.extend(limits);
             return Ok(());
         }
 
@@ -327,6 +358,7 @@ impl Table {
             params: manifest::parameters(path).map(Into::into).collect(),
             methods: Vec::new(),
             cache,
+            limits,
             allow: HeaderValue::from_static("OPTIONS"),
             stats: handler.stats().route(path),
         };
@@ -337,6 +369,11 @@ impl Table {
 }
 
 impl Endpoint {
+    /// The limit that requests of this method count towards.
+    pub fn limit(&self, method: &Method) -> Option<&Arc<Limit>> {
+        self.limits.iter().find(|(limited, _)| limited == method).map(|(_, limit)| limit)
+    }
+
     fn extend(&mut self, methods: Vec<Method>) {
         for method in methods {
             let implied = [Method::HEAD, Method::OPTIONS].contains(&method);
@@ -354,6 +391,26 @@ impl Endpoint {
             self.allow = value;
         }
     }
+}
+
+/// The limits of a route's methods: its own for those that it names, and the service's for
+/// the others. Whoever asks a service for its health is not limited: it may be a balancer
+/// that takes a refusal for an illness.
+fn route_limits(
+    service: &str,
+    route: &manifest::Route,
+    methods: &[Method],
+    service_limit: Option<&Arc<Limit>>,
+) -> RouteLimits {
+    let own = route.rate_limit.as_ref().map(|limit| {
+        let named = if limit.methods.is_empty() { &route.methods } else { &limit.methods };
+        (named, Arc::new(Limit::of_route(service, named, &route.path, limit)))
+    });
+    let limit_of = |method: &Method| match &own {
+        Some((named, limit)) if named.iter().any(|name| name == method.as_str()) => Some(limit.clone()),
+        _ => service_limit.filter(|_| route.path != HEALTH_PATH).cloned(),
+    };
+    methods.iter().filter_map(|method| Some((method.clone(), limit_of(method)?))).collect()
 }
 
 /// Decodes a parameter. What is not UTF-8 names nothing that a service could hold,

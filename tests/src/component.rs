@@ -13,6 +13,7 @@ pub fn hostile(component: &str) -> Service {
         path: path.to_owned(),
         methods: vec!["GET".to_owned(), "POST".to_owned()],
         cache: None,
+        rate_limit: None,
     };
     Service {
         name: "hostile".to_owned(),
@@ -23,6 +24,7 @@ pub fn hostile(component: &str) -> Service {
         internal: Vec::new(),
         grants: Grants { log: true, ..Grants::default() },
         limits: ServiceLimits { request_timeout: Duration::from_millis(500), ..ServiceLimits::default() },
+        rate_limit: None,
         isolation: Isolation::Instance,
         settings: BTreeMap::new(),
     }

@@ -3,6 +3,10 @@
 use crate::limits::{REDIS_KEY_BYTES_MAX, REDIS_KEYS_MAX};
 use crate::manifest::Grants;
 
+/// What the host's own keys begin with: tokens of fills, buckets of rate limits. No pattern
+/// reaches them, `*` neither: a service that could write there could lift its own limits.
+pub const RESERVED: &str = "wasmyard:";
+
 /// The key patterns of a grant: exact keys, or a prefix followed by `*`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct KeyPatterns {
@@ -33,10 +37,11 @@ impl KeyPatterns {
         &self.prefixes
     }
 
-    /// Whether a key matches one of the patterns.
+    /// Whether a key matches one of the patterns, and is not the host's own.
     pub fn allow(&self, key: &str) -> bool {
-        self.prefixes.iter().any(|prefix| key.starts_with(prefix.as_str()))
-            || self.exact.iter().any(|exact| exact == key)
+        let matches = self.prefixes.iter().any(|prefix| key.starts_with(prefix.as_str()))
+            || self.exact.iter().any(|exact| exact == key);
+        matches && !key.starts_with(RESERVED)
     }
 
     /// Checks the keys of one call: [`REDIS_KEYS_MAX`] of them, of [`REDIS_KEY_BYTES_MAX`]
@@ -99,5 +104,15 @@ mod tests {
         for refused in ["users", "user:1", "healthy", "abc", "", "products:1"] {
             assert!(!patterns.allow(refused), "{refused}");
         }
+    }
+
+    #[test]
+    fn the_hosts_own_keys_are_in_no_grant() {
+        let keys = ["*", "w*", "wasmyard:*", "wasmyard:limit:users:address:127.0.0.1"].map(str::to_owned);
+        let patterns = KeyPatterns::of(&keys);
+        for own in ["wasmyard:limit:users:address:127.0.0.1", "wasmyard:lease:{users:1}", "wasmyard:"] {
+            assert!(!patterns.allow(own), "{own}");
+        }
+        assert!(patterns.allow("wasmyard") && patterns.allow("users:1"));
     }
 }

@@ -1,7 +1,7 @@
 //! From a request off the wire to a service, and the answer back.
 //!
 //! ```text
-//! id → route → stored answer → room for the body → body → service → fields → conditional → log
+//! id → route → rate limit → stored answer → room for the body → body → service → fields → conditional → log
 //! ```
 //!
 //! Every request that reaches this point gets a new id, one answer, one count and one
@@ -37,7 +37,9 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use stored::{Look, Stored};
 
+use crate::limiter::{Client, Limiter, Verdict};
 use crate::limits;
+use crate::manifest::Runtime;
 use crate::policy::{self, REQUEST_ID, VERSION};
 use crate::problem::{Kind, Problem};
 use crate::router::{CurrentRouter, Endpoint, Found, Match, Router};
@@ -50,6 +52,7 @@ pub struct Gateway {
     router: Arc<CurrentRouter>,
     unrouted: Arc<RouteStats>,
     body_room: BodyRoom,
+    limiter: Limiter,
 }
 
 /// A request's answer on its way out, with what it will be counted and logged under.
@@ -59,12 +62,25 @@ struct Reply {
     version: Option<VersionName>,
     permit: Option<OwnedSemaphorePermit>,
     flight: Option<InFlight>,
+    /// Where the client stands with its rate limit, if there is one.
+    verdict: Option<Verdict>,
 }
 
 impl Gateway {
-    /// A gateway over the routes in use.
+    /// A gateway over the routes in use, which limits each client by this host alone.
     pub fn new(router: Arc<CurrentRouter>) -> Self {
-        Self { router, unrouted: Arc::default(), body_room: BodyRoom::new(limits::REQUEST_BODIES_BYTES_MAX) }
+        Self {
+            router,
+            unrouted: Arc::default(),
+            body_room: BodyRoom::new(limits::REQUEST_BODIES_BYTES_MAX),
+            limiter: Limiter::new(None, &Runtime::default()),
+        }
+    }
+
+    /// The same with another limiter.
+    #[must_use]
+    pub fn limited_by(self, limiter: Limiter) -> Self {
+        Self { limiter, ..self }
     }
 
     /// What is counted for paths that no route has.
@@ -116,7 +132,7 @@ impl Gateway {
         let Some(table) = table else { return Problem::not_found().response(id, path).into() };
 
         match table.find(&head.method, path) {
-            Match::Found(found) => self.ask(router, found, head, body, id).await,
+            Match::Found(found) => self.ask(router, found, head, body, (peer, id)).await,
             Match::Options(endpoint) => {
                 let allow = endpoint.allow.clone();
                 Reply::at(endpoint, options(allow))
@@ -142,13 +158,27 @@ impl Gateway {
         found: Found,
         head: Parts,
         body: impl Unread,
-        id: &RequestId,
+        (peer, id): (&Peer, &RequestId),
     ) -> Reply {
         let Found { endpoint, params, method } = found;
         let handler = endpoint.handler.clone();
         let bounds = handler.limits();
         let target = target(&head.uri);
         let mut reply = Reply::at(endpoint.clone(), Response::default());
+        let identity = identity();
+
+        if let Some(limit) = endpoint.limit(&method) {
+            let proxies = &router.settings().proxies;
+            let address = policy::client_address(peer.address.ip(), &head.headers, proxies);
+            let client = Client::of(identity.as_ref(), address);
+            let verdict = self.limiter.decide(limit, client, handler.stats().limits()).await;
+            let problem = (!verdict.passed()).then(|| verdict.problem());
+            reply.verdict = Some(verdict);
+            if let Some(problem) = problem {
+                reply.response = problem.response(id, target.path());
+                return reply;
+            }
+        }
 
         let stored = match body.bytes_max() {
             Some(0) => Stored::of(&endpoint, &method, head.uri.query(), &head.headers, &params),
@@ -191,7 +221,7 @@ impl Gateway {
             params,
             headers: head.headers,
             body,
-            identity: identity(),
+            identity,
             read: known,
             id: *id,
             depth: 0,
@@ -220,7 +250,7 @@ impl Gateway {
 
     /// Signs, counts and logs the answer.
     fn close(&self, visit: &report::Visit, reply: Reply) -> http::Response<Body> {
-        let Reply { mut response, endpoint, version, permit, flight } = reply;
+        let Reply { mut response, endpoint, version, permit, flight, verdict } = reply;
         let took = visit.arrived.elapsed();
         let route_stats = endpoint.as_ref().map_or(&self.unrouted, |endpoint| &endpoint.stats);
         route_stats.record(Origin::Client, &visit.method, response.status, took);
@@ -230,6 +260,9 @@ impl Gateway {
         report::access(visit, endpoint.as_deref(), version.as_ref(), &response, took);
 
         sign(&mut response.headers, &visit.id, version.as_ref());
+        if let Some(verdict) = verdict {
+            verdict.write(&mut response.headers);
+        }
         let body = match permit {
             Some(permit) => Body::with_permit(response.body, permit),
             None => Body::new(response.body),
@@ -273,7 +306,7 @@ impl Reply {
 impl From<Response> for Reply {
     /// An answer of the host's own about no service.
     fn from(response: Response) -> Self {
-        Self { response, endpoint: None, version: None, permit: None, flight: None }
+        Self { response, endpoint: None, version: None, permit: None, flight: None, verdict: None }
     }
 }
 

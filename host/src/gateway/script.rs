@@ -121,6 +121,7 @@ pub(crate) fn entry(name: &str, public: &[&str], direct: &[&str]) -> manifest::S
         internal: Vec::new(),
         grants: Grants::default(),
         limits: default_limits(),
+        rate_limit: None,
         isolation: Isolation::default(),
         settings: BTreeMap::new(),
     }
@@ -148,5 +149,6 @@ pub(crate) fn current(
 
 fn route(written: &str) -> Route {
     let (methods, path) = written.split_once(' ').unwrap();
-    Route { path: path.to_owned(), methods: methods.split(',').map(str::to_owned).collect(), cache: None }
+    let methods = methods.split(',').map(str::to_owned).collect();
+    Route { path: path.to_owned(), methods, cache: None, rate_limit: None }
 }

@@ -14,6 +14,7 @@ use http::header::ETAG;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
 use crate::capability::cache::{Found, Rendition};
+use crate::limiter::Verdict;
 use crate::policy::{self, Given, RouteCache};
 use crate::router::{Endpoint, Near};
 use crate::runtime::{RequestId, Response, VersionName};
@@ -137,5 +138,6 @@ fn header(response: &Response, tag: &HeaderValue, version: &VersionName) -> Head
     headers.insert(ETAG, tag.clone());
     headers.insert(CACHE_STATUS, HeaderValue::from_static(""));
     super::sign(&mut headers, &RequestId::new(), Some(version));
+    headers.reserve(Verdict::FIELDS);
     headers
 }

@@ -11,6 +11,7 @@ use super::script::{Scripted, current, default_limits, entry, respond};
 use super::*;
 use crate::capability::services::{CallRequest, Caller, Error};
 use crate::capability::stats::Reader;
+use crate::manifest;
 use crate::router::Handler;
 use crate::runtime::{Failure, RequestScope};
 
@@ -147,7 +148,7 @@ async fn a_failure_is_a_problem_and_is_counted_by_its_kind() {
 
 #[tokio::test]
 async fn a_body_over_the_limit_or_too_late_is_refused_before_the_service() {
-    let limits = crate::manifest::ServiceLimits { request_body_bytes_max: 4, ..default_limits() };
+    let limits = manifest::ServiceLimits { request_body_bytes_max: 4, ..default_limits() };
     let users = Scripted::with_limits("users", limits, |_| Ok(respond(201, &[], "")));
     let gateway = Gateway::new(current([(entry("users", &["POST /users"], &[]), users.clone())]));
     for (body, status) in [(Some("12345"), 413), (Some("1234"), 201), (None, 408)] {
@@ -209,6 +210,88 @@ async fn the_health_of_all_is_that_of_the_worst() {
     }
     let router = current([]);
     assert_eq!(ask(&Gateway::new(router.clone()), "POST", "/api/health", &[]).await.status(), 405);
+}
+
+#[tokio::test]
+async fn a_limit_is_told_and_kept_for_each_client_by_itself() {
+    let users = Scripted::new("users", |_| Ok(respond(200, &[("ratelimit", "mine")], "[]")));
+    let limit = manifest::RateLimit {
+        requests: 2,
+        per: Duration::from_secs(3_600),
+        burst: 2,
+        strict: false,
+        methods: Vec::new(),
+    };
+    let mut routes = entry("users", &["GET,POST /users", "GET /users/{id}"], &["GET /stats"]);
+    routes.rate_limit = Some(limit.clone());
+    routes.routes[0].rate_limit =
+        Some(manifest::RateLimit { burst: 1, methods: vec!["POST".to_owned()], ..limit });
+    let gateway = Gateway::new(current([(routes, users.clone())]));
+    let standing = |answer: &http::Response<Body>| {
+        let field =
+            |name: &str| answer.headers().get(name).map_or("", |value| value.to_str().unwrap()).to_owned();
+        (answer.status().as_u16(), field("ratelimit"), field("ratelimit-policy"))
+    };
+    let told = |status: u16, state: &str, policy: &str| (status, state.to_owned(), policy.to_owned());
+
+    // Both routes, and HEAD as GET, count towards the service's limit.
+    let policy = r#""users";q=2;w=3600"#;
+    let first = ask(&gateway, "GET", "/users", &[]).await;
+    assert_eq!(standing(&first), told(200, r#""users";r=1;t=1800"#, policy));
+    let second = ask(&gateway, "HEAD", "/users/1", &[]).await;
+    assert_eq!(standing(&second), told(200, r#""users";r=0;t=3600"#, policy));
+    let refused = ask(&gateway, "GET", "/users", &[]).await;
+    assert_eq!(standing(&refused), told(429, r#""users";r=0;t=1800"#, policy));
+    assert_eq!(refused.headers()["retry-after"], "1800");
+    let problem = json(&refused);
+    assert_eq!(problem["type"], "urn:wasmyard:problem:rate-limited");
+    assert_eq!(problem["violated-policies"], serde_json::json!(["users"]));
+    assert_eq!(users.seen().len(), 2);
+
+    // A method with a limit of its own, which a service's own port counts towards too.
+    let policy = r#""users:POST:/users";q=1;w=1800"#;
+    let posted = ask(&gateway, "POST", "/users", &[]).await;
+    assert_eq!(standing(&posted), told(200, r#""users:POST:/users";r=0;t=1800"#, policy));
+    let own_port = peer(ListenerKind::Direct("users".into()));
+    let posted = gateway.exchange(head("POST", "/users", &[]), Some(Bytes::new()), &own_port).await;
+    assert_eq!(posted.status(), 429);
+
+    // What the host answers itself, and what tells of health, costs nothing.
+    for (method, path, status) in [
+        ("OPTIONS", "/users", 204),
+        ("GET", "/api/health", 200),
+        ("DELETE", "/users", 405),
+        ("GET", "/nowhere", 404),
+    ] {
+        let answer = ask(&gateway, method, path, &[]).await;
+        assert_eq!(standing(&answer), told(status, "", ""), "{method} {path}");
+    }
+    let health = gateway.exchange(head("GET", "/health", &[]), Some(Bytes::new()), &own_port).await;
+    assert_eq!(standing(&health), told(200, "mine", ""));
+
+    // Another address is another client, whatever either of them claims.
+    let other = Peer { address: ([192, 0, 2, 1], 40_000).into(), ..peer(ListenerKind::Public) };
+    let claim = [("x-forwarded-for", "198.51.100.1"), ("forwarded", "for=198.51.100.1")];
+    assert_eq!(ask(&gateway, "GET", "/users", &claim).await.status(), 429);
+    let answer = gateway.exchange(head("GET", "/users", &claim), Some(Bytes::new()), &other).await;
+    assert_eq!(standing(&answer).1, r#""users";r=1;t=1800"#);
+    assert!(users.stats().limits().iter().any(|counted| counted == ("host", "refused", 3)));
+}
+
+#[tokio::test]
+async fn a_refused_body_is_not_read() {
+    let users = Scripted::new("users", |_| Ok(respond(201, &[], "")));
+    let mut routes = entry("users", &["POST /users"], &[]);
+    let (requests, per) = (1, Duration::from_secs(60));
+    routes.rate_limit =
+        Some(manifest::RateLimit { requests, per, burst: 1, strict: true, methods: Vec::new() });
+    let gateway = Gateway::new(current([(routes, users.clone())]));
+    // The body of the second one would break its deadline.
+    for (body, status) in [(Some(Bytes::new()), 201), (None, 429)] {
+        let peer = peer(ListenerKind::Public);
+        let answer = gateway.exchange(head("POST", "/users", &[]), body, &peer).await;
+        assert_eq!(answer.status(), status);
+    }
 }
 
 fn call(method: &str, path: &str) -> CallRequest {

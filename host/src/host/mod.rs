@@ -20,6 +20,7 @@ pub use run::{UpOptions, run};
 use crate::admin::{Admin, AdminToken};
 use crate::capability::redis::RedisConnection;
 use crate::gateway::{Doors, Gateway};
+use crate::limiter::Limiter;
 use crate::local::{self, LocalOptions, Progress};
 use crate::manifest::Manifest;
 use crate::platform::{Backends, Platform};
@@ -142,7 +143,8 @@ async fn start_over(
     let platform = Platform::start(manifest.clone(), &options.state_dir, backends, progress).await?;
 
     progress("opening the ports");
-    let gateway = Gateway::new(platform.router().clone());
+    let limiter = Limiter::new(platform.redis().cloned(), &manifest.runtime);
+    let gateway = Gateway::new(platform.router().clone()).limited_by(limiter);
     let token = AdminToken::read_or_create(&options.state_dir)?;
     let unrouted = gateway.unrouted().clone();
     let admin = Arc::new(Admin::new(platform.clone(), token, platform.router().clone(), unrouted));

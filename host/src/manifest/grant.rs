@@ -6,6 +6,7 @@ use http::HeaderName;
 
 use super::reader::{Reading, Table, Text};
 use super::{CacheGrant, Grants, KeysGrant, PostgresGrant};
+use crate::capability::grants::RESERVED;
 use crate::limits;
 
 /// Grants, and where the names of other services stand.
@@ -81,7 +82,9 @@ fn patterns(reading: &Reading<'_>, keys: Vec<Text>) -> Vec<String> {
             );
             continue;
         }
-        let reason = if star_inside {
+        let reason = if key.value.starts_with(RESERVED) {
+            "what begins with `wasmyard:` is the host's own"
+        } else if star_inside {
             "`*` stands for any rest, and may only end it"
         } else if key.value.len() > limits::REDIS_KEY_BYTES_MAX {
             "it is longer than a key may be"

@@ -11,6 +11,8 @@
 //! | `server.http_port` | the same, or `false`: none | 8081 |
 //! | `server.health_path` | a path | `/api/health` |
 //! | `server.tls.cert`, `.key` | PEM files | self-signed |
+//! | `server.trusted_proxies` | networks, as `10.0.0.0/8`; at most 64 | none |
+//! | `server.proxy_field` | `"x-forwarded-for"`, `"forwarded"` | `"x-forwarded-for"` |
 //! | `server.limits.connections_max` | 1 to 1,000,000 | 10,000 |
 //! | `server.limits.header_bytes_max` | 8 KiB to 1 MiB | 32 KiB |
 //! | `server.limits.header_fields_max` | 1 to 1,000 | 100 |
@@ -21,10 +23,16 @@
 //! | `postgres.migrations` | a folder | none |
 //! | `postgres.sample_data` | a file | none |
 //! | `runtime.instances_max` | 1 to 20,000 | 2,000 |
+//! | `runtime.hosts` | 1 to 1,000 | 1 |
+//! | `runtime.rate_limit_wait_ms` | 1 to 1,000 | 30 |
 //! | `services.NAME` | lower-case letters, digits, hyphens; at most 63 | |
 //! | `….component` | a file; it must exist unless there is a `build` | required |
 //! | `….build` | program and arguments | none |
 //! | `….routes` | `{ path, methods }` each | required |
+//! | `….rate_limit`, and that of a route | `{ requests, per, burst, strict }`, of a route also `methods` | no limit |
+//! | `….rate_limit.requests`, `.per` | 1 and more, with `"1s"` to `"1d"`; at most 100,000 a second | required |
+//! | `….rate_limit.burst` | 1 and more; it comes back within 30 days | `requests` |
+//! | `….rate_limit.strict` | `true`, `false` | `false` |
 //! | `….direct` | `port`, `routes` | none |
 //! | `….internal` | `{ path, methods }` each: for other services alone | none |
 //! | `….isolation` | `"instance"`, `"request"` | `"instance"` |
@@ -48,6 +56,7 @@ mod conflict;
 mod fault;
 mod grant;
 mod load;
+mod rate_limit;
 mod reader;
 mod reference;
 mod route;

@@ -1,7 +1,7 @@
 //! Routes: path templates and the methods they answer.
 
 use super::reader::{Reading, Table, Text};
-use super::{CacheGrant, Route};
+use super::{CacheGrant, Route, rate_limit};
 use crate::capability::grants::KeyPatterns;
 
 /// The methods that a route may name.
@@ -20,12 +20,13 @@ pub(super) fn read_all(
     reading: &Reading<'_>,
     table: &Table<'_, '_>,
     key: &'static str,
+    hosts: u32,
 ) -> Option<Vec<ReadRoute>> {
     let routes = table.tables(key)?;
-    Some(routes.into_iter().filter_map(|route| read(reading, route)).collect())
+    Some(routes.into_iter().filter_map(|route| read(reading, route, hosts)).collect())
 }
 
-fn read(reading: &Reading<'_>, table: Table<'_, '_>) -> Option<ReadRoute> {
+fn read(reading: &Reading<'_>, table: Table<'_, '_>, hosts: u32) -> Option<ReadRoute> {
     let path = table.required_text("path", "\"/api/v1/things/{id}\"");
     let methods = table.texts("methods");
     if methods.as_ref().is_none_or(Vec::is_empty) {
@@ -33,6 +34,7 @@ fn read(reading: &Reading<'_>, table: Table<'_, '_>) -> Option<ReadRoute> {
     }
     let methods = read_methods(reading, methods.unwrap_or_default());
     let cache = table.text("cache");
+    let rate_limit = rate_limit::read(reading, &table, Some(&methods), hosts);
     table.finish();
     let path = path?;
     if let Err(reason) = check_path(&path.value, true) {
@@ -47,8 +49,12 @@ fn read(reading: &Reading<'_>, table: Table<'_, '_>) -> Option<ReadRoute> {
         reading.record(reading.fault(&key.span, message).help("for example: \"things:{id}\""));
         return None;
     }
-    let route =
-        Route { path: path.value.clone(), methods, cache: cache.as_ref().map(|key| key.value.clone()) };
+    let route = Route {
+        path: path.value.clone(),
+        methods,
+        cache: cache.as_ref().map(|key| key.value.clone()),
+        rate_limit,
+    };
     Some(ReadRoute { route, path, cache })
 }
 

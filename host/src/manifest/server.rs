@@ -2,9 +2,11 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
+use ipnet::IpNet;
+
 use super::backend::existing_file;
-use super::reader::{Reading, Table};
-use super::{Admin, Server, ServerLimits, Tls, route};
+use super::reader::{Reading, Table, Text};
+use super::{Admin, Proxies, ProxyField, Server, ServerLimits, Tls, route};
 use crate::limits;
 
 /// Reads `[server]`.
@@ -21,6 +23,7 @@ pub(super) fn read(reading: &Reading<'_>, root: &Table<'_, '_>) -> Server {
         tls: tls(reading, &table),
         health_path: health_path(reading, &table),
         limits: table.table("limits").map_or_else(ServerLimits::default, |table| read_limits(table)),
+        proxies: proxies(reading, &table),
     };
     table.finish();
     server
@@ -80,6 +83,42 @@ fn health_path(reading: &Reading<'_>, table: &Table<'_, '_>) -> String {
     text.value
 }
 
+fn proxies(reading: &Reading<'_>, table: &Table<'_, '_>) -> Proxies {
+    let written = table.texts("trusted_proxies").unwrap_or_default();
+    if written.len() > limits::TRUSTED_PROXIES_MAX {
+        let message = format!("`server.trusted_proxies` has more than {}", limits::TRUSTED_PROXIES_MAX);
+        reading.record(reading.fault(&table.value_span("trusted_proxies"), message));
+    }
+    let network = |text: &Text| {
+        let address = || text.value.parse().ok().map(|address: IpAddr| IpNet::from(address.to_canonical()));
+        let network = text.value.parse().ok().or_else(address);
+        if network.is_none() {
+            let fault = reading
+                .fault(&text.span, format!("`server.trusted_proxies`: {} is no network", text.shown()))
+                .help("for example: \"10.0.0.0/8\", \"192.0.2.7\", \"2001:db8::/32\"");
+            reading.record(fault);
+        }
+        network
+    };
+    let networks = written.iter().filter(|text| !text.value.is_empty()).filter_map(network).collect();
+    let field = match table.text("proxy_field") {
+        None => ProxyField::default(),
+        Some(text) => match text.value.to_ascii_lowercase().as_str() {
+            "x-forwarded-for" => ProxyField::XForwardedFor,
+            "forwarded" => ProxyField::Forwarded,
+            _ => {
+                let fault = reading
+                    .fault(&text.span, format!("`server.proxy_field`: unknown field {}", text.shown()))
+                    .nearest(&text.value, ["x-forwarded-for", "forwarded"])
+                    .help("valid: \"x-forwarded-for\", \"forwarded\" (RFC 7239)");
+                reading.record(fault);
+                ProxyField::default()
+            }
+        },
+    };
+    Proxies { networks, field }
+}
+
 fn read_limits(table: Table<'_, '_>) -> ServerLimits {
     let read = ServerLimits {
         connections_max: table.integer("connections_max", limits::CONNECTIONS, limits::CONNECTIONS_MAX),
@@ -122,6 +161,7 @@ impl Default for Server {
             tls: None,
             health_path: limits::HEALTH_PATH.to_owned(),
             limits: ServerLimits::default(),
+            proxies: Proxies::default(),
         }
     }
 }

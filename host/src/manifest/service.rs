@@ -4,7 +4,7 @@ use super::backend::existing_file;
 use super::grant::{self, ReadGrants};
 use super::reader::{Reading, Table, Text};
 use super::route::{self, ReadRoute};
-use super::{Direct, Isolation, Runtime, Service, ServiceLimits};
+use super::{Direct, Isolation, Runtime, Service, ServiceLimits, rate_limit};
 use crate::limits;
 
 /// A service with the places that the checks between services point to.
@@ -46,12 +46,12 @@ fn read(reading: &Reading<'_>, name: &Text, table: Table<'_, '_>, runtime: &Runt
         Some(_) => reading.dir.join(&text.value),
         None => existing_file(reading, &text, &table.full("component")),
     });
-    let routes = route::read_all(reading, &table, "routes").unwrap_or_else(|| {
+    let routes = route::read_all(reading, &table, "routes", runtime.hosts).unwrap_or_else(|| {
         table.missing("routes", "[{ path = \"/api/v1/things\", methods = [\"GET\"] }]");
         Vec::new()
     });
-    let direct = table.table("direct").map(|table| direct(reading, table));
-    let internal_routes = route::read_all(reading, &table, "internal").unwrap_or_default();
+    let direct = table.table("direct").map(|table| direct(reading, table, runtime.hosts));
+    let internal_routes = route::read_all(reading, &table, "internal", runtime.hosts).unwrap_or_default();
     let limits = read_limits(&table, runtime);
     let ReadGrants { grants, services } = grant::read(reading, &table, limits.request_timeout);
     route::check_granted(reading, &routes, grants.cache.as_ref());
@@ -68,6 +68,7 @@ fn read(reading: &Reading<'_>, name: &Text, table: Table<'_, '_>, runtime: &Runt
         internal: internal_routes.iter().map(|read| read.route.clone()).collect(),
         grants,
         limits,
+        rate_limit: rate_limit::read(reading, &table, None, runtime.hosts),
         isolation: isolation(reading, &table),
         settings: table
             .named_texts("settings")
@@ -92,12 +93,12 @@ fn build(reading: &Reading<'_>, table: &Table<'_, '_>) -> Option<Vec<String>> {
 
 type ReadDirect = (Direct, Vec<ReadRoute>, std::ops::Range<usize>);
 
-fn direct(reading: &Reading<'_>, table: Table<'_, '_>) -> ReadDirect {
+fn direct(reading: &Reading<'_>, table: Table<'_, '_>, hosts: u32) -> ReadDirect {
     let port = table.number("port", &limits::PORTS);
     if port.is_none() && table.value_span("port") == table.span {
         table.missing("port", "5000");
     }
-    let routes = route::read_all(reading, &table, "routes").unwrap_or_default();
+    let routes = route::read_all(reading, &table, "routes", hosts).unwrap_or_default();
     let span = table.value_span("port");
     table.finish();
     let direct = Direct {

@@ -67,6 +67,8 @@ fn a_full_manifest_is_read_to_the_last_key() {
         health_path = "/health"
         tls = { cert = "cert.pem", key = "key.pem" }
         limits = { connections_max = 5, header_timeout_ms = "${NONE:-70}" }
+        trusted_proxies = ["10.0.0.0/8", "192.0.2.7", "${EMPTY}"]
+        proxy_field = "Forwarded"
         [admin]
         port = 0
         [postgres]
@@ -78,7 +80,8 @@ fn a_full_manifest_is_read_to_the_last_key() {
         [services.users]
         component = "made/later.wasm"
         build = ["make", "users"]
-        routes = [{ path = "/users/{id}", methods = ["GET", "DELETE"] }]
+        routes = [{ path = "/users/{id}", methods = ["GET", "DELETE"], rate_limit = { requests = "7", per = "15m", burst = 3, strict = true, methods = ["DELETE"] } }]
+        rate_limit = { requests = 7000, per = "1s" }
         isolation = "request"
         direct = { port = 5000, routes = [{ path = "/health", methods = ["GET"] }] }
         internal = [{ path = "/internal/users/{id}", methods = ["DELETE"] }]
@@ -101,6 +104,9 @@ fn a_full_manifest_is_read_to_the_last_key() {
     assert_eq!(manifest.server.limits.connections_max, 5);
     assert_eq!(manifest.server.limits.header_timeout, Duration::from_millis(70));
     assert_eq!(manifest.server.limits.body_timeout, limits::BODY_TIMEOUT);
+    let networks: Vec<_> = manifest.server.proxies.networks.iter().map(ToString::to_string).collect();
+    assert_eq!(networks, ["10.0.0.0/8", "192.0.2.7/32"]);
+    assert_eq!(manifest.server.proxies.field, ProxyField::Forwarded);
     assert_eq!(manifest.admin.port, 0);
     assert_eq!(manifest.postgres.migrations, Some(manifest.dir.join("migrations")));
     assert_eq!(manifest.redis.url, None);
@@ -108,6 +114,18 @@ fn a_full_manifest_is_read_to_the_last_key() {
     assert_eq!(users.component, manifest.dir.join("made/later.wasm"));
     assert_eq!(users.build, Some(vec!["make".into(), "users".into()]));
     assert_eq!(users.routes[0].methods, ["GET", "DELETE"]);
+    let limit = |requests, per_s, burst| RateLimit {
+        requests,
+        per: Duration::from_secs(per_s),
+        burst,
+        strict: false,
+        methods: Vec::new(),
+    };
+    assert_eq!(users.rate_limit, Some(limit(7_000, 1, 7_000)));
+    // 142.86 microseconds, rounded up.
+    assert_eq!(users.rate_limit.as_ref().map(RateLimit::interval_us), Some(143));
+    let of_route = RateLimit { strict: true, methods: vec!["DELETE".to_owned()], ..limit(7, 900, 3) };
+    assert_eq!(users.routes[0].rate_limit, Some(of_route));
     assert_eq!(users.isolation, Isolation::Request);
     assert_eq!(users.direct.as_ref().map(|direct| direct.port), Some(5000));
     assert_eq!(users.internal[0].path, "/internal/users/{id}");

@@ -5,6 +5,8 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 /// A whole `wasmyard.toml`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Manifest {
@@ -41,6 +43,28 @@ pub struct Server {
     pub health_path: String,
     /// Bounds on connections and requests.
     pub limits: ServerLimits,
+    /// Whose word counts on where a request comes from.
+    pub proxies: Proxies,
+}
+
+/// `server.trusted_proxies` and `server.proxy_field`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Proxies {
+    /// Their networks. Nobody else is believed.
+    pub networks: Vec<IpNet>,
+    /// Where they say it.
+    pub field: ProxyField,
+}
+
+/// The one field that the trusted proxies write. Another one that says the same may come from
+/// the client, since proxies pass on what they do not know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ProxyField {
+    /// `X-Forwarded-For`, which nearly every proxy writes.
+    #[default]
+    XForwardedFor,
+    /// `Forwarded` (RFC 7239).
+    Forwarded,
 }
 
 /// `[server.tls]`: PEM files, read again when they change.
@@ -100,6 +124,12 @@ pub struct Runtime {
     /// Instances of all services together, warm and busy. Beyond it a request is answered
     /// with 503.
     pub instances_max: u32,
+    /// Hosts that share one Redis, this one included: what each may let pass by itself when
+    /// Redis is away.
+    pub hosts: u32,
+    /// How long a request waits for Redis to decide on its rate limit, before this host
+    /// decides by itself.
+    pub rate_limit_wait: Duration,
 }
 
 /// `[services.NAME]`.
@@ -122,6 +152,9 @@ pub struct Service {
     pub grants: Grants,
     /// Its bounds.
     pub limits: ServiceLimits,
+    /// How many requests of one client it takes, where a route has no limit of its own.
+    /// `None`: any number.
+    pub rate_limit: Option<RateLimit>,
     /// Whether instances are reused.
     pub isolation: Isolation,
     /// Its settings, read through the `config` interface.
@@ -138,6 +171,23 @@ pub struct Route {
     /// The cache key of what a GET without a query answers, with the path's parameters
     /// in it: `users:{id}`. The host then looks there before it enters the guest.
     pub cache: Option<String>,
+    /// How many requests of one client it takes, in place of the service's limit.
+    pub rate_limit: Option<RateLimit>,
+}
+
+/// `rate_limit = { … }`, for each client by itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RateLimit {
+    /// Requests in each period, in the long run.
+    pub requests: u64,
+    /// That period.
+    pub per: Duration,
+    /// Requests at once.
+    pub burst: u64,
+    /// Each request is decided by Redis, or by less than this host's share; nothing is lent.
+    pub strict: bool,
+    /// The methods of the route that it is for. Empty: all of them.
+    pub methods: Vec<String>,
 }
 
 /// `[services.NAME.direct]`.

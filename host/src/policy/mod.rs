@@ -2,10 +2,12 @@
 //! for. One file for each policy, each a function of the message alone, so that it is
 //! tested without a server.
 
+mod client_address;
 mod conditional;
 mod fields;
 mod route_cache;
 
+pub use client_address::client_address;
 pub use conditional::{conditional, entity_tag};
 pub use fields::{REQUEST_ID, VERSION, strip_request, strip_response};
 pub use route_cache::{Given, KeyTemplate, RouteCache, asks_for_stored, hit_status, is_for_everybody};

@@ -95,6 +95,14 @@ impl Collector for Scrape {
             counted(&mut family, &[service.label(), ("result", "miss")], misses)?;
         }
         self.near(&mut to)?;
+        let help =
+            "Requests that a rate limit let pass or refused, by what decided it; \"host\" is without Redis";
+        let mut family = counter(&mut to, "rate_limit_decisions", help)?;
+        for service in services {
+            for (by, result, count) in service.stats.limits().iter() {
+                counted(&mut family, &[service.label(), ("by", by), ("result", result)], count)?;
+            }
+        }
         let counters: [(&str, &str, Count); 3] = [
             (
                 "requests_abandoned",
@@ -284,6 +292,7 @@ mod tests {
 
     use super::*;
     use crate::runtime::Failure;
+    use crate::telemetry::DecidedBy;
 
     fn scrape() -> String {
         let stats = Arc::new(ServiceStats::new("users".into(), Arc::default()));
@@ -292,6 +301,7 @@ mod tests {
         route.record(Origin::Client, &Method::GET, StatusCode::OK, Duration::from_secs(60));
         route.record(Origin::Service, &Method::GET, StatusCode::NOT_FOUND, Duration::from_micros(100));
         stats.failed(&Failure::Saturated { limit: 1 });
+        stats.limits().count(DecidedBy::Host, false);
         let unrouted = Arc::new(RouteStats::default());
         unrouted.record(Origin::Client, &Method::GET, StatusCode::NOT_FOUND, Duration::ZERO);
         let service = ServiceScrape {
@@ -320,6 +330,8 @@ mod tests {
             r#"wasmyard_saturated_total{service="users"} 1"#,
             r#"wasmyard_cache_lookups_total{service="users",result="hit"} 0"#,
             r#"wasmyard_cache_near_hits_total{service="users"} 0"#,
+            r#"wasmyard_rate_limit_decisions_total{service="users",by="host",result="refused"} 1"#,
+            r#"wasmyard_rate_limit_decisions_total{service="users",by="redis",result="passed"} 0"#,
             r#"wasmyard_instances{service="users",state="warm"} 3"#,
             r#"wasmyard_version_active{service="users",version="0123456789ab"} 1"#,
             r#"wasmyard_instances_retired_total{service="users"} 2"#,

@@ -1,11 +1,13 @@
 //! Logs, metrics, and each service's own numbers.
 
+mod decisions;
 mod latency;
 pub mod logs;
 pub mod metrics;
 mod stats;
 mod traffic;
 
+pub use decisions::{DecidedBy, LimitCounters};
 pub use latency::Latency;
 pub use stats::{InFlight, ServiceStats};
 pub use traffic::{Origin, RouteStats, StatusCounts};

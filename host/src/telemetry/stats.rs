@@ -8,8 +8,8 @@ use std::time::Duration;
 use http::StatusCode;
 use jiff::Timestamp;
 
-use super::Latency;
 use super::traffic::{RouteStats, StatusCounts};
+use super::{Latency, LimitCounters};
 use crate::capability::cache::{CacheCounters, NearCounters};
 use crate::capability::stats::{Reader, Snapshot};
 use crate::runtime::Failure;
@@ -28,6 +28,7 @@ pub struct ServiceStats {
     saturation_reported_s: AtomicU64,
     swaps: AtomicU64,
     cache: Arc<CacheCounters>,
+    limits: LimitCounters,
     routes: Mutex<BTreeMap<Arc<str>, Arc<RouteStats>>>,
 }
 
@@ -49,6 +50,7 @@ impl ServiceStats {
             saturation_reported_s: AtomicU64::new(u64::MAX),
             swaps: AtomicU64::new(0),
             cache,
+            limits: LimitCounters::default(),
             routes: Mutex::default(),
         }
     }
@@ -137,6 +139,11 @@ impl ServiceStats {
     /// Versions that took another one's place.
     pub fn swaps(&self) -> u64 {
         self.swaps.load(Relaxed)
+    }
+
+    /// What its rate limits decided.
+    pub fn limits(&self) -> &LimitCounters {
+        &self.limits
     }
 
     /// Cache hits and misses.

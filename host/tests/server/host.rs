@@ -152,6 +152,7 @@ pub(crate) fn manifest_server() -> manifest::Server {
             write_timeout: limits::WRITE_TIMEOUT,
             drain_timeout: limits::DRAIN_TIMEOUT,
         },
+        proxies: manifest::Proxies::default(),
     }
 }
 

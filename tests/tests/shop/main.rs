@@ -10,6 +10,7 @@ mod orders;
 mod pages;
 mod products;
 mod protocol;
+mod rate_limit;
 mod search;
 mod stored;
 mod users;

@@ -35,7 +35,8 @@ async fn stored(shop: &Shop, service: &str, path: &str) -> Answer {
 
 /// The fields of an answer that do not name this one request or moment.
 fn lasting(answer: &Answer) -> Vec<(String, String)> {
-    let passing = ["x-request-id", "date", "cache-status"];
+    let limit = ["ratelimit", "x-ratelimit-remaining", "x-ratelimit-reset"];
+    let passing = [&["x-request-id", "date", "cache-status"], &limit[..]].concat();
     let mut fields: Vec<_> = answer
         .headers
         .iter()

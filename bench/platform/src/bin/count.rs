@@ -32,11 +32,12 @@ const BATCHES: usize = 7;
 const TOLERANCE: f64 = 0.05;
 
 /// What is counted: a name, the service, and the path on its own port.
-const PATHS: [(&str, &str, &str); 4] = [
+const PATHS: [(&str, &str, &str); 5] = [
     ("guest entered and left", "hello", "/hello"),
     ("fresh instance", "fresh", "/fresh"),
     ("item from cache, by the guest", "users", "/api/v1/users/1"),
     ("list from cache, by the host", "products", "/api/v1/products"),
+    ("the same, under a rate limit", "limited", "/api/v1/products"),
 ];
 
 /// Counts instructions per request and compares them with the stored figures
@@ -148,6 +149,20 @@ component = "{guests}/products.wasm"
 routes = [{{ path = "/api/v1/products", methods = ["GET"], cache = "products:all" }}]
 direct = {{ port = 0 }}
 [services.products.grants]
+log = true
+stats = true
+postgres = {{ role = "products_service" }}
+redis = {{ keys = ["products:*"] }}
+cache = {{ keys = ["products:*"] }}
+
+[services.limited]
+component = "{guests}/products.wasm"
+routes = [{{ path = "/limited", methods = ["GET"] }}]
+rate_limit = {{ requests = 100000, per = "1s", burst = 10000000 }}
+[services.limited.direct]
+port = 0
+routes = [{{ path = "/api/v1/products", methods = ["GET"], cache = "products:all" }}]
+[services.limited.grants]
 log = true
 stats = true
 postgres = {{ role = "products_service" }}

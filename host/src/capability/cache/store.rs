@@ -6,6 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use redis::Script;
 
+use crate::capability::grants::RESERVED;
 use crate::capability::redis::script::invocation;
 use crate::capability::redis::{Error, RedisConnection, Tracking};
 use crate::limits::{CACHE_LEASE_TTL, CACHE_PURGE_BATCH};
@@ -124,12 +125,16 @@ impl CacheStore for RedisStore {
     }
 
     async fn purge(&self, prefix: &str) -> Result<(), Outage> {
-        for pattern in [pattern(prefix), pattern(&lease_prefix(prefix))] {
+        for (pattern, of_tokens) in [(pattern(prefix), false), (pattern(&lease_prefix(prefix)), true)] {
             let mut cursor = "0".to_owned();
             loop {
                 let mut scan = redis::cmd("SCAN");
                 scan.arg(&cursor).arg("MATCH").arg(&pattern).arg("COUNT").arg(CACHE_PURGE_BATCH);
-                let (next, keys): (String, Vec<Vec<u8>>) = self.redis.command(&scan).await.map_err(outage)?;
+                let (next, mut keys): (String, Vec<Vec<u8>>) =
+                    self.redis.command(&scan).await.map_err(outage)?;
+                // The prefix of a service that may cache anything reaches further than its grant.
+                let host_keys = if of_tokens { LEASE_PREFIX } else { RESERVED };
+                keys.retain(|key| key.starts_with(host_keys.as_bytes()) == of_tokens);
                 if !keys.is_empty() {
                     self.redis.command::<u64>(redis::cmd("UNLINK").arg(keys)).await.map_err(outage)?;
                 }
