@@ -23,6 +23,7 @@ use crate::capability::cache::{self, CacheCounters, NearEntry};
 use crate::limits;
 use crate::manifest;
 use crate::policy::RouteCache;
+use crate::policy::auth::Access;
 use crate::runtime::{Answer, Failure, Request, Service, VersionName};
 use crate::telemetry::{RouteStats, ServiceStats};
 
@@ -120,17 +121,20 @@ pub struct Settings {
     pub health_path: String,
     /// `server.limits.body_timeout_ms`.
     pub body_timeout: Duration,
+    /// Whether this is the local form, where `local_auth` holds.
+    pub local: bool,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { health_path: String::new(), body_timeout: limits::BODY_TIMEOUT }
+        Self { health_path: String::new(), body_timeout: limits::BODY_TIMEOUT, local: false }
     }
 }
 
-impl From<&manifest::Server> for Settings {
-    fn from(server: &manifest::Server) -> Self {
-        Self { health_path: server.health_path.clone(), body_timeout: server.limits.body_timeout }
+impl Settings {
+    /// What a manifest says, in the local form or elsewhere.
+    pub fn of(server: &manifest::Server, local: bool) -> Self {
+        Self { health_path: server.health_path.clone(), body_timeout: server.limits.body_timeout, local }
     }
 }
 
@@ -157,15 +161,16 @@ impl Router {
         services: impl IntoIterator<Item = (&'m manifest::Service, Arc<dyn Handler>)>,
     ) -> Result<Self, RouteConflict> {
         let mut router = Self { settings, ..Self::default() };
+        let local = router.settings.local;
         for (service, handler) in services {
             let direct = service.direct.iter().flat_map(|direct| &direct.routes);
             let mut own = Table::default();
             for route in service.routes.iter().chain(direct) {
-                own.add(&handler, route)?;
+                own.add(&handler, route, local)?;
             }
-            own.add(&handler, &health())?;
+            own.add(&handler, &health(), local)?;
             for route in &service.routes {
-                router.public.add(&handler, route)?;
+                router.public.add(&handler, route, local)?;
             }
             router.by_name.insert(handler.name().clone(), router.services.len());
             router.services.push((handler, own));
@@ -201,7 +206,8 @@ impl Router {
 pub const HEALTH_PATH: &str = "/health";
 
 fn health() -> manifest::Route {
-    manifest::Route { path: HEALTH_PATH.to_owned(), methods: vec!["GET".to_owned()], cache: None }
+    let methods = vec!["GET".to_owned()];
+    manifest::Route { path: HEALTH_PATH.to_owned(), methods, ..manifest::Route::default() }
 }
 
 /// The routes that can be reached at one door.
@@ -225,6 +231,8 @@ pub struct Endpoint {
     /// The key of a GET's answer, where the manifest declares it as cached, and the headers
     /// of the answers that were given.
     pub cache: Option<Arc<RouteCache>>,
+    /// Who may ask, for the methods that do not take everybody.
+    access: Vec<(Method, Access)>,
     /// The value of `Allow` (RFC 9110, section 10.2.1).
     pub allow: HeaderValue,
     /// What is counted for it.
@@ -276,7 +284,12 @@ impl Table {
         }
     }
 
-    fn add(&mut self, handler: &Arc<dyn Handler>, route: &manifest::Route) -> Result<(), RouteConflict> {
+    fn add(
+        &mut self,
+        handler: &Arc<dyn Handler>,
+        route: &manifest::Route,
+        local: bool,
+    ) -> Result<(), RouteConflict> {
         let path = route.path.as_str();
         let conflict = |reason: String| RouteConflict {
             service: handler.name().to_string(),
@@ -298,7 +311,7 @@ impl Table {
             if endpoint.handler.name() != handler.name() {
                 return Err(conflict(format!("service {:?} has it too", endpoint.handler.name())));
             }
-            endpoint.extend(methods);
+            endpoint.extend(methods, &route.auth, local);
             endpoint.cache = cache.or(endpoint.cache.take());
             return Ok(());
         }
@@ -310,20 +323,31 @@ impl Table {
             params: manifest::parameters(path).map(Into::into).collect(),
             methods: Vec::new(),
             cache,
+            access: Vec::new(),
             allow: HeaderValue::from_static("OPTIONS"),
             stats: handler.stats().route(path),
         };
-        endpoint.extend(methods);
+        endpoint.extend(methods, &route.auth, local);
         self.endpoints.push(Arc::new(endpoint));
         Ok(())
     }
 }
 
 impl Endpoint {
-    fn extend(&mut self, methods: Vec<Method>) {
+    /// Who may ask it by this method; HEAD has become GET.
+    pub fn access(&self, method: &Method) -> &Access {
+        static EVERYBODY: Access = Access::EVERYBODY;
+        self.access.iter().find(|(known, _)| known == method).map_or(&EVERYBODY, |(_, access)| access)
+    }
+
+    fn extend(&mut self, methods: Vec<Method>, auth: &manifest::RouteAuth, local: bool) {
         for method in methods {
             let implied = [Method::HEAD, Method::OPTIONS].contains(&method);
             if !implied && !self.methods.contains(&method) {
+                let access = Access::of(auth, method.as_str(), local);
+                if access != Access::EVERYBODY {
+                    self.access.push((method.clone(), access));
+                }
                 self.methods.push(method);
             }
         }

@@ -12,7 +12,7 @@ pub fn hostile(component: &str) -> Service {
     let route = |path: &str| Route {
         path: path.to_owned(),
         methods: vec!["GET".to_owned(), "POST".to_owned()],
-        cache: None,
+        ..Route::default()
     };
     Service {
         name: "hostile".to_owned(),

@@ -145,6 +145,16 @@ impl ShopBuilder {
         self
     }
 
+    /// The shop as it is outside the local form, where `local_auth` does not hold.
+    #[must_use]
+    pub fn tokens_required(self) -> Self {
+        self.change(|manifest| {
+            for service in manifest.services.values_mut() {
+                service.routes.iter_mut().for_each(|route| route.auth.local_optional = false);
+            }
+        })
+    }
+
     /// Adds a service.
     #[must_use]
     pub fn service(self, service: Service) -> Self {
@@ -189,7 +199,10 @@ impl ShopBuilder {
         // Roles belong to a whole server, which the shops of a test process share; so they
         // share the secret that the roles' passwords are derived from.
         std::fs::create_dir_all(&state_dir).expect("the state folder");
-        std::fs::write(state_dir.join("role-secret"), "0123456789abcdef".repeat(4)).expect("the secret");
+        // Several hosts may be given one database, whose signing keys have one secret too.
+        for secret in ["role-secret", "auth-key"] {
+            std::fs::write(state_dir.join(secret), "0123456789abcdef".repeat(4)).expect("the secret");
+        }
 
         let options = HostOptions { state_dir: state_dir.clone(), local: true };
         let host = Host::start(manifest.clone(), options, &|_| {}).await?;

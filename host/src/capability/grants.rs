@@ -46,7 +46,7 @@ impl KeyPatterns {
 
 /// The interfaces of `wasmyard:platform` that need a grant, each with whether it is
 /// given and the line that gives it.
-pub fn interfaces(grants: &Grants) -> [(&'static str, bool, &'static str); 7] {
+pub fn interfaces(grants: &Grants) -> [(&'static str, bool, &'static str); 8] {
     [
         ("log", grants.log, "log = true"),
         ("config", grants.config, "config = true"),
@@ -54,6 +54,7 @@ pub fn interfaces(grants: &Grants) -> [(&'static str, bool, &'static str); 7] {
         ("postgres", grants.postgres.is_some(), r#"postgres = { role = "NAME_service" }"#),
         ("redis", grants.redis.is_some(), r#"redis = { keys = ["NAME:*"] }"#),
         ("cache", grants.cache.is_some(), r#"cache = { keys = ["NAME:*"] }"#),
+        ("auth", grants.auth, "auth = true"),
         ("services", !grants.services.is_empty(), r#"services = ["OTHER"]"#),
     ]
 }

@@ -1,7 +1,7 @@
 //! From a request off the wire to a service, and the answer back.
 //!
 //! ```text
-//! id → route → stored answer → room for the body → body → service → fields → conditional → log
+//! id → route → caller → stored answer → room for the body → body → service → fields → conditional → log
 //! ```
 //!
 //! Every request that reaches this point gets a new id, one answer, one count and one
@@ -12,6 +12,7 @@
 mod calls;
 mod doors;
 mod health;
+mod jwks;
 mod report;
 #[cfg(test)]
 pub(crate) mod script;
@@ -28,7 +29,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::header::{ALLOW, IF_NONE_MATCH, SERVER, X_CONTENT_TYPE_OPTIONS};
+use http::header::{ALLOW, AUTHORIZATION, IF_NONE_MATCH, SERVER, X_CONTENT_TYPE_OPTIONS};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
@@ -38,16 +39,19 @@ use tokio::sync::OwnedSemaphorePermit;
 use stored::{Look, Stored};
 
 use crate::limits;
+use crate::policy::auth::{Authority, JWKS_PATH};
 use crate::policy::{self, REQUEST_ID, VERSION};
 use crate::problem::{Kind, Problem};
 use crate::router::{CurrentRouter, Endpoint, Found, Match, Router};
-use crate::runtime::{Identity, Request, RequestId, Response, VersionName};
+use crate::runtime::{Request, RequestId, Response, VersionName};
 use crate::server::{Body, Exchange, ListenerKind, Peer, Refusal};
 use crate::telemetry::{InFlight, Origin, RouteStats};
 
 /// Answers the requests of the public listener and of the services' own ports.
 pub struct Gateway {
     router: Arc<CurrentRouter>,
+    /// Who knows the callers; without it a route that asks for one admits nobody.
+    authority: Option<Arc<Authority>>,
     unrouted: Arc<RouteStats>,
     body_room: BodyRoom,
 }
@@ -64,7 +68,14 @@ struct Reply {
 impl Gateway {
     /// A gateway over the routes in use.
     pub fn new(router: Arc<CurrentRouter>) -> Self {
-        Self { router, unrouted: Arc::default(), body_room: BodyRoom::new(limits::REQUEST_BODIES_BYTES_MAX) }
+        let body_room = BodyRoom::new(limits::REQUEST_BODIES_BYTES_MAX);
+        Self { router, authority: None, unrouted: Arc::default(), body_room }
+    }
+
+    /// The same, with somebody who knows the callers.
+    #[must_use]
+    pub fn with_authority(self, authority: Option<Arc<Authority>>) -> Self {
+        Self { authority, ..self }
     }
 
     /// What is counted for paths that no route has.
@@ -109,6 +120,7 @@ impl Gateway {
                 // its states, and this one is moved for each request.
                 return Box::pin(health::reply(router, &head.method, path, id)).await.into();
             }
+            _ if path == JWKS_PATH => return jwks::reply(self.authority.as_deref(), &head.method, id).into(),
             _ => Some(router.public()),
         };
         // A service's own port outlives the service for a moment when a changed
@@ -140,7 +152,7 @@ impl Gateway {
         &self,
         router: &Router,
         found: Found,
-        head: Parts,
+        mut head: Parts,
         body: impl Unread,
         id: &RequestId,
     ) -> Reply {
@@ -150,8 +162,25 @@ impl Gateway {
         let target = target(&head.uri);
         let mut reply = Reply::at(endpoint.clone(), Response::default());
 
+        let access = endpoint.access(&method);
+        let admitted = match head.headers.contains_key(AUTHORIZATION) && !access.is_everybody() {
+            true => Box::pin(access.admit(self.authority.as_deref(), &mut head.headers)).await,
+            false => access.check(None).map(|()| None),
+        };
+        let identity = match admitted {
+            Ok(identity) => identity,
+            Err(denied) => {
+                report::denied(&endpoint, &denied, id);
+                reply.response = Problem::from(&denied).response(id, target.path());
+                return reply;
+            }
+        };
+
+        // What is told to somebody is told to nobody else.
         let stored = match body.bytes_max() {
-            Some(0) => Stored::of(&endpoint, &method, head.uri.query(), &head.headers, &params),
+            Some(0) if identity.is_none() => {
+                Stored::of(&endpoint, &method, head.uri.query(), &head.headers, &params)
+            }
             _ => None,
         };
         let mut known = None;
@@ -191,7 +220,7 @@ impl Gateway {
             params,
             headers: head.headers,
             body,
-            identity: identity(),
+            identity,
             read: known,
             id: *id,
             depth: 0,
@@ -275,12 +304,6 @@ impl From<Response> for Reply {
     fn from(response: Response) -> Self {
         Self { response, endpoint: None, version: None, permit: None, flight: None }
     }
-}
-
-/// Who is calling. No policy verifies callers yet, so nobody is anybody; one that
-/// does belongs here, before the service is asked.
-fn identity() -> Option<Identity> {
-    None
 }
 
 fn options(allow: HeaderValue) -> Response {

@@ -147,5 +147,6 @@ pub(crate) fn current(
 
 fn route(written: &str) -> Route {
     let (methods, path) = written.split_once(' ').unwrap();
-    Route { path: path.to_owned(), methods: methods.split(',').map(str::to_owned).collect(), cache: None }
+    let methods = methods.split(',').map(str::to_owned).collect();
+    Route { path: path.to_owned(), methods, ..Route::default() }
 }

@@ -1,7 +1,7 @@
 //! Routes: path templates and the methods they answer.
 
 use super::reader::{Reading, Table, Text};
-use super::{CacheGrant, Route};
+use super::{CacheGrant, Route, auth};
 use crate::capability::grants::KeyPatterns;
 
 /// The methods that a route may name.
@@ -29,6 +29,7 @@ fn read(reading: &Reading<'_>, table: Table<'_, '_>) -> Option<ReadRoute> {
     }
     let methods = read_methods(reading, methods.unwrap_or_default());
     let cache = table.text("cache");
+    let auth = auth::read_route(reading, &table, &methods);
     table.finish();
     let path = path?;
     if let Err(reason) = check_path(&path.value, true) {
@@ -43,8 +44,8 @@ fn read(reading: &Reading<'_>, table: Table<'_, '_>) -> Option<ReadRoute> {
         reading.record(reading.fault(&key.span, message).help("for example: \"things:{id}\""));
         return None;
     }
-    let route =
-        Route { path: path.value.clone(), methods, cache: cache.as_ref().map(|key| key.value.clone()) };
+    let cached = cache.as_ref().map(|key| key.value.clone());
+    let route = Route { path: path.value.clone(), methods, cache: cached, auth };
     Some(ReadRoute { route, path, cache })
 }
 
