@@ -1,4 +1,4 @@
--- The lab's sample data: four users, ten products, eight orders. A database in
+-- The lab's sample data: four users with a password each, ten products, eight orders. A database in
 -- which any of the three tables holds a row is left as it is, so this may run on
 -- every start, and from several hosts at once.
 --
@@ -21,6 +21,14 @@ BEGIN
         (2, 'bob', 'bob@example.com'),
         (3, 'charlie', 'charlie@example.com'),
         (4, 'diana', 'diana@example.com');
+
+    -- Each one's password is their name followed by "-password": alice-password and so on.
+    -- Diana keeps the shop.
+    INSERT INTO accounts (user_id, password_hash, role) VALUES
+        (1, '$argon2id$v=19$m=19456,t=2,p=1$OWFhZmY1Y2VkMjFmMmFmMg$bz75lPqE13GgWEDkrhWVs3bJV5CGGPNuJoSkgRxjStM', 'customer'),
+        (2, '$argon2id$v=19$m=19456,t=2,p=1$ZTRhMDIxMmQ1ZWI2OWM4ZA$bauUOV+mjr6RMeYcwatH7Ui0/COA9jasMdh2GkxopU8', 'customer'),
+        (3, '$argon2id$v=19$m=19456,t=2,p=1$OTZiZTBmYjdkMjNlODNlMw$eA3x9qdBshRDiQgKVBBFg3jsbj+eA1WOc3pq13Jqx04', 'customer'),
+        (4, '$argon2id$v=19$m=19456,t=2,p=1$OWZhNTUyZjcxMzdlNTlmMg$hPNn99r2HaqjsArQkKC2AxdgFeqoxZIQLkz/iCmzjv8', 'admin');
 
     INSERT INTO products (id, name, description, price, stock, category) VALUES
         (1, 'Laptop', '14-inch laptop with 16 GB of memory', 1299.99, 50, 'Electronics'),

@@ -151,7 +151,9 @@ impl Wasmyard {
         let state = folder.join(".wasmyard");
         std::fs::create_dir_all(&state)?;
         // Roles belong to the database, which the hosts share: so do their passwords.
-        std::fs::write(state.join("role-secret"), "0123456789abcdef".repeat(4))?;
+        for secret in ["role-secret", "auth-key"] {
+            std::fs::write(state.join(secret), "0123456789abcdef".repeat(4))?;
+        }
         let path = folder.join("wasmyard.toml");
         std::fs::File::create(&path)?.write_all(manifest.as_bytes())?;
         let (process, printed) = Process::start(program.as_os_str(), Some(&folder.join("log")), |command| {

@@ -383,3 +383,50 @@ pub const ADMIN_ANSWER_BYTES_MAX: usize = 16 * MIB;
 /// Headers of stored answers that one route remembers: some hundred bytes each, so that
 /// a route has a MiB of them at most.
 pub const STORED_HEADERS_MAX: usize = 1_000;
+
+// ---- Authentication ---------------------------------------------------------
+
+/// `auth.issuer` and `auth.audience`, unless the manifest names them.
+pub const AUTH_NAME: &str = "wasmyard";
+/// `auth.key`: 32 hex digits are 128 bits, which nobody tries one by one.
+pub const AUTH_KEY_CHARS_MIN: usize = 32;
+/// How long an access token is good for. It cannot be taken back, so it is short; a
+/// client gets the next one with its refresh token.
+pub const ACCESS_TOKEN_TTL: Duration = Duration::from_secs(15 * 60);
+/// How far the clocks of two hosts may be apart.
+pub const ACCESS_TOKEN_LEEWAY: Duration = Duration::from_secs(60);
+/// An access token: four times one of the host's own.
+pub const ACCESS_TOKEN_BYTES_MAX: usize = 2 * KIB;
+/// How often a host asks for keys that another one has made: it signs with an old key no
+/// longer than this after a rotation.
+pub const SIGNING_KEYS_PERIOD: Duration = Duration::from_secs(5);
+/// A token of a key that is not known makes the host look for that key at once, but not
+/// more often than this: made-up names of keys must not become load on the database.
+pub const SIGNING_KEYS_LOOK_PAUSE: Duration = Duration::from_secs(1);
+/// Time to read the keys, or to add one.
+pub const SIGNING_KEYS_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a key's tokens are taken after another key took its place: until the last of
+/// them has expired, on a host that heard late of the rotation and whose clock is slow.
+pub const SIGNING_KEY_RETIREMENT: Duration = Duration::from_secs(
+    ACCESS_TOKEN_TTL.as_secs() + 2 * ACCESS_TOKEN_LEEWAY.as_secs() + SIGNING_KEYS_PERIOD.as_secs(),
+);
+/// Memory of one Argon2id hash. With the two below it is what OWASP asks for at least:
+/// some 50 ms of one core, in memory that a graphics card has little of for each guess.
+pub const PASSWORD_MEMORY_KIB: u32 = 19 * 1024;
+/// Passes of Argon2id over its memory.
+pub const PASSWORD_PASSES: u32 = 2;
+/// Lanes of Argon2id: one thread for one hash.
+pub const PASSWORD_LANES: u32 = 1;
+/// A password: 128 characters of four bytes each.
+pub const PASSWORD_BYTES_MAX: usize = 512;
+/// What a stored hash may ask for, in multiples of the three above: hashes of a former or
+/// a later setting, and never as much memory as a component likes.
+pub const PASSWORD_COST_FACTOR_MAX: u32 = 4;
+/// Passwords that wait for a thread; beyond it the answer is that the host is busy. At
+/// 50 ms each, the last one has its turn within two seconds.
+pub const PASSWORDS_WAITING_MAX: usize = 32;
+/// How long a password may wait and be hashed: where serving leaves those threads little
+/// time, the answer is that the host is busy, while the request has time left to say so.
+pub const PASSWORD_WAIT: Duration = Duration::from_secs(3);
+/// Random bytes of an opaque token: 256 bits.
+pub const OPAQUE_TOKEN_BYTES: usize = 32;

@@ -24,12 +24,20 @@ pub enum Kind {
     Malformed,
     /// 401: the operator's token is missing or wrong.
     Unauthorized,
+    /// 401: the route wants an access token, and there is none.
+    TokenRequired,
+    /// 401: what was sent as an access token is none that is taken.
+    InvalidToken,
     /// 403: a request that a page of another site may have caused.
     Forbidden,
+    /// 403: the caller lacks the role that the route wants.
+    MissingRole,
     /// 404: no route has this path.
     NotFound,
     /// 404: no service has this name.
     UnknownService,
+    /// 404: the host has no signing keys, because nothing needs any.
+    NoKeys,
     /// 405: the route does not answer this method.
     MethodNotAllowed,
     /// 408: the head or the body did not arrive in time.
@@ -86,9 +94,13 @@ impl Kind {
         match self {
             Self::Malformed => ("malformed", S::BAD_REQUEST, "The request is malformed"),
             Self::Unauthorized => ("unauthorized", S::UNAUTHORIZED, "The operator's token is required"),
+            Self::TokenRequired => ("token-required", S::UNAUTHORIZED, "An access token is required"),
+            Self::InvalidToken => ("invalid-token", S::UNAUTHORIZED, "The access token is not valid"),
+            Self::MissingRole => ("missing-role", S::FORBIDDEN, "Another role is required"),
             Self::Forbidden => ("forbidden", S::FORBIDDEN, "Not for pages of other sites"),
             Self::NotFound => ("not-found", S::NOT_FOUND, "Nothing here"),
             Self::UnknownService => ("unknown-service", S::NOT_FOUND, "No service of that name"),
+            Self::NoKeys => ("no-keys", S::NOT_FOUND, "There are no signing keys"),
             Self::MethodNotAllowed => {
                 ("method-not-allowed", S::METHOD_NOT_ALLOWED, "The method is not allowed here")
             }

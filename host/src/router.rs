@@ -24,6 +24,7 @@ use crate::limiter::{Limit, RouteLimits};
 use crate::limits;
 use crate::manifest;
 use crate::policy::RouteCache;
+use crate::policy::auth::Access;
 use crate::runtime::{Answer, Failure, Request, Service, VersionName};
 use crate::telemetry::{RouteStats, ServiceStats};
 
@@ -132,6 +133,8 @@ pub struct Settings {
     pub body_timeout: Duration,
     /// `server.trusted_proxies` and `server.proxy_field`.
     pub proxies: manifest::Proxies,
+    /// Whether this is the local form, where `local_auth` holds.
+    pub local: bool,
 }
 
 impl Default for Settings {
@@ -140,16 +143,19 @@ impl Default for Settings {
             health_path: String::new(),
             body_timeout: limits::BODY_TIMEOUT,
             proxies: manifest::Proxies::default(),
+            local: false,
         }
     }
 }
 
-impl From<&manifest::Server> for Settings {
-    fn from(server: &manifest::Server) -> Self {
+impl Settings {
+    /// What a manifest says, in the local form or elsewhere.
+    pub fn of(server: &manifest::Server, local: bool) -> Self {
         Self {
             health_path: server.health_path.clone(),
             body_timeout: server.limits.body_timeout,
             proxies: server.proxies.clone(),
+            local,
         }
     }
 }
@@ -177,6 +183,7 @@ impl Router {
         services: impl IntoIterator<Item = (&'m manifest::Service, Arc<dyn Handler>)>,
     ) -> Result<Self, RouteConflict> {
         let mut router = Self { settings, ..Self::default() };
+        let local = router.settings.local;
         for (service, handler) in services {
             let (mut direct, mut internal) = (Table::default(), Table::default());
             let health = health();
@@ -184,17 +191,17 @@ impl Router {
             let limit = limit.map(|limit| Arc::new(Limit::of_service(&service.name, limit)));
             let own = service.direct.iter().flat_map(|direct| &direct.routes);
             for route in service.routes.iter().chain(own) {
-                direct.add(&handler, route, limit.as_ref())?;
-                internal.add(&handler, route, limit.as_ref())?;
+                direct.add(&handler, route, limit.as_ref(), local)?;
+                internal.add(&handler, route, limit.as_ref(), local)?;
             }
-            direct.add(&handler, &health, None)?;
-            internal.add(&handler, &health, None)?;
+            direct.add(&handler, &health, None, local)?;
+            internal.add(&handler, &health, None, local)?;
             // Who calls here has been counted where the call came from.
             for route in &service.internal {
-                internal.add(&handler, route, None)?;
+                internal.add(&handler, route, None, local)?;
             }
             for route in &service.routes {
-                router.public.add(&handler, route, limit.as_ref())?;
+                router.public.add(&handler, route, limit.as_ref(), local)?;
             }
             router.by_name.insert(handler.name().clone(), router.services.len());
             router.services.push(Entrance { handler, direct, internal });
@@ -234,12 +241,8 @@ impl Router {
 pub const HEALTH_PATH: &str = "/health";
 
 fn health() -> manifest::Route {
-    manifest::Route {
-        path: HEALTH_PATH.to_owned(),
-        methods: vec!["GET".to_owned()],
-        cache: None,
-        rate_limit: None,
-    }
+    let methods = vec!["GET".to_owned()];
+    manifest::Route { path: HEALTH_PATH.to_owned(), methods, ..manifest::Route::default() }
 }
 
 /// The routes that can be reached at one door.
@@ -266,6 +269,8 @@ pub struct Endpoint {
     /// The limit of each method that has one: the route's, or else the service's. Both doors
     /// of a service lead to the same buckets.
     pub limits: RouteLimits,
+    /// Who may ask, for the methods that do not take everybody.
+    access: Vec<(Method, Access)>,
     /// The value of `Allow` (RFC 9110, section 10.2.1).
     pub allow: HeaderValue,
     /// What is counted for it.
@@ -322,6 +327,7 @@ impl Table {
         handler: &Arc<dyn Handler>,
         route: &manifest::Route,
         service_limit: Option<&Arc<Limit>>,
+        local: bool,
     ) -> Result<(), RouteConflict> {
         let path = route.path.as_str();
         let conflict = |reason: String| RouteConflict {
@@ -345,7 +351,7 @@ impl Table {
             if endpoint.handler.name() != handler.name() {
                 return Err(conflict(format!("service {:?} has it too", endpoint.handler.name())));
             }
-            endpoint.extend(methods);
+            endpoint.extend(methods, &route.auth, local);
             endpoint.cache = cache.or(endpoint.cache.take());
             endpoint.limits.extend(limits);
             return Ok(());
@@ -359,10 +365,11 @@ impl Table {
             methods: Vec::new(),
             cache,
             limits,
+            access: Vec::new(),
             allow: HeaderValue::from_static("OPTIONS"),
             stats: handler.stats().route(path),
         };
-        endpoint.extend(methods);
+        endpoint.extend(methods, &route.auth, local);
         self.endpoints.push(Arc::new(endpoint));
         Ok(())
     }
@@ -374,10 +381,20 @@ impl Endpoint {
         self.limits.iter().find(|(limited, _)| limited == method).map(|(_, limit)| limit)
     }
 
-    fn extend(&mut self, methods: Vec<Method>) {
+    /// Who may ask it by this method; HEAD has become GET.
+    pub fn access(&self, method: &Method) -> &Access {
+        static EVERYBODY: Access = Access::EVERYBODY;
+        self.access.iter().find(|(known, _)| known == method).map_or(&EVERYBODY, |(_, access)| access)
+    }
+
+    fn extend(&mut self, methods: Vec<Method>, auth: &manifest::RouteAuth, local: bool) {
         for method in methods {
             let implied = [Method::HEAD, Method::OPTIONS].contains(&method);
             if !implied && !self.methods.contains(&method) {
+                let access = Access::of(auth, method.as_str(), local);
+                if access != Access::EVERYBODY {
+                    self.access.push((method.clone(), access));
+                }
                 self.methods.push(method);
             }
         }

@@ -1,4 +1,4 @@
-//! The secret that the host makes for itself on first start and keeps, readable by its
+//! The secrets that the host makes for itself on first start and keeps, readable by its
 //! own user alone.
 
 use std::fs::OpenOptions;
@@ -10,6 +10,8 @@ use anyhow::{Context as _, bail};
 
 /// Its file, in the state folder.
 const ROLE_SECRET_FILE: &str = "role-secret";
+/// The file of the other one.
+const AUTH_SECRET_FILE: &str = "auth-key";
 
 /// The environment's name for the secret that several hosts share.
 pub const ROLE_SECRET_VARIABLE: &str = "WASMYARD_SECRET";
@@ -24,6 +26,22 @@ pub fn role_secret(state_dir: &Path) -> anyhow::Result<Vec<u8>> {
         Ok(secret) if secret.len() >= 16 => Ok(secret.into_bytes()),
         Ok(_) => bail!("{ROLE_SECRET_VARIABLE} is shorter than 16 bytes"),
         Err(_) => Ok(kept(&state_dir.join(ROLE_SECRET_FILE))?.into_bytes()),
+    }
+}
+
+/// What the signing keys are encrypted under: `auth.key` where the manifest has one, and in
+/// the local form the state folder's own otherwise.
+///
+/// # Errors
+/// There is none outside the local form, or the file cannot be had.
+pub fn auth_secret(configured: Option<&str>, state_dir: &Path, local: bool) -> anyhow::Result<Vec<u8>> {
+    match configured {
+        Some(secret) => Ok(secret.as_bytes().to_vec()),
+        None if local => Ok(kept(&state_dir.join(AUTH_SECRET_FILE))?.into_bytes()),
+        None => bail!(
+            "auth.key is empty, and routes or grants of the manifest need it: it encrypts the keys that sign \
+             access tokens. Make one with `openssl rand -hex 32`, the same for all hosts of a database"
+        ),
     }
 }
 
@@ -71,6 +89,18 @@ mod tests {
         assert_eq!(kept(&path).unwrap(), secret);
         let mode = std::fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn the_signing_keys_secret_is_the_manifests_or_the_local_forms_own() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(auth_secret(Some("given"), dir.path(), true).unwrap(), b"given");
+        let error = auth_secret(None, dir.path(), false).unwrap_err().to_string();
+        assert!(error.contains("auth.key is empty"), "{error}");
+        let own = auth_secret(None, dir.path(), true).unwrap();
+        assert_eq!(own.len(), 64);
+        assert_eq!(auth_secret(None, dir.path(), true).unwrap(), own);
+        assert_ne!(kept(&dir.path().join(ROLE_SECRET_FILE)).unwrap().into_bytes(), own);
     }
 
     #[test]

@@ -12,8 +12,7 @@ pub fn hostile(component: &str) -> Service {
     let route = |path: &str| Route {
         path: path.to_owned(),
         methods: vec!["GET".to_owned(), "POST".to_owned()],
-        cache: None,
-        rate_limit: None,
+        ..Route::default()
     };
     Service {
         name: "hostile".to_owned(),

@@ -80,7 +80,16 @@ impl Project {
     /// # Panics
     /// When it does not end.
     pub fn run(&self, arguments: &[&str]) -> Output {
+        self.run_with(arguments, &[])
+    }
+
+    /// The same with more variables of the environment.
+    ///
+    /// # Panics
+    /// When it does not end.
+    pub fn run_with(&self, arguments: &[&str], env: &[(&str, &str)]) -> Output {
         let mut command = self.command(arguments);
+        command.envs(env.iter().copied());
         let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
         let pid = child.id();
         let (send, receive) = mpsc::channel();
@@ -138,7 +147,14 @@ impl Project {
         let log = fs::File::options().create(true).append(true).open(self.log_path()).expect("a log");
         let mut command = Command::new(binary());
         command.args(arguments).current_dir(self.dir.path()).stdin(Stdio::null()).stderr(log);
-        for ours in ["DATABASE_URL", "REDIS_URL", "WASMYARD_LOG", "WASMYARD_MANIFEST", "WASMYARD_BIND"] {
+        for ours in [
+            "DATABASE_URL",
+            "REDIS_URL",
+            "WASMYARD_LOG",
+            "WASMYARD_MANIFEST",
+            "WASMYARD_BIND",
+            "WASMYARD_AUTH_KEY",
+        ] {
             command.env_remove(ours);
         }
         for port in ["WASMYARD_HTTPS_PORT", "WASMYARD_HTTP_PORT", "WASMYARD_ADMIN_PORT"] {

@@ -145,6 +145,16 @@ impl ShopBuilder {
         self
     }
 
+    /// The shop as it is outside the local form, where `local_auth` does not hold.
+    #[must_use]
+    pub fn tokens_required(self) -> Self {
+        self.change(|manifest| {
+            for service in manifest.services.values_mut() {
+                service.routes.iter_mut().for_each(|route| route.auth.local_optional = false);
+            }
+        })
+    }
+
     /// Adds a service.
     #[must_use]
     pub fn service(self, service: Service) -> Self {
@@ -189,7 +199,10 @@ impl ShopBuilder {
         // Roles belong to a whole server, which the shops of a test process share; so they
         // share the secret that the roles' passwords are derived from.
         std::fs::create_dir_all(&state_dir).expect("the state folder");
-        std::fs::write(state_dir.join("role-secret"), "0123456789abcdef".repeat(4)).expect("the secret");
+        // Several hosts may be given one database, whose signing keys have one secret too.
+        for secret in ["role-secret", "auth-key"] {
+            std::fs::write(state_dir.join(secret), "0123456789abcdef".repeat(4)).expect("the secret");
+        }
 
         let options = HostOptions { state_dir: state_dir.clone(), local: true };
         let host = Host::start(manifest.clone(), options, &|_| {}).await?;
@@ -206,6 +219,8 @@ fn manifest(database: &str, redis: &str) -> Manifest {
         "DATABASE_URL" => Some(database.to_owned()),
         "REDIS_URL" => Some(redis.to_owned()),
         "WASMYARD_HTTPS_PORT" | "WASMYARD_HTTP_PORT" | "WASMYARD_ADMIN_PORT" => Some("0".to_owned()),
+        // All clients of a test are one to the host.
+        "WASMYARD_LOGINS_PER_MINUTE" | "WASMYARD_LOGINS_AT_ONCE" => Some("100000".to_owned()),
         _ => None,
     };
     let mut manifest =
@@ -234,6 +249,9 @@ fn own_manifest(dir: &Path, database: &str, redis: &str) -> Manifest {
     }
     for port in [5000, 3000, 8080] {
         replace(&format!("\nport = {port}\n"), "\nport = 0\n");
+    }
+    for limit in ["LOGINS_PER_MINUTE:-30", "LOGINS_AT_ONCE:-10"] {
+        replace(&format!("\"${{WASMYARD_{limit}}}\""), "100000");
     }
     replace("${DATABASE_URL:-}", database);
     replace("${REDIS_URL:-}", redis);

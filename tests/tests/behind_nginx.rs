@@ -67,8 +67,11 @@ fn host(database: &str, redis: &str) -> Project {
     host.set_env("DATABASE_URL", database);
     host.set_env("REDIS_URL", redis);
     host.set_env("WASMYARD_SECRET", "0123456789abcdef");
+    host.set_env("WASMYARD_AUTH_KEY", "0123456789abcdef".repeat(4));
     host.set_env("WASMYARD_HTTPS_PORT", free_port().to_string());
     host.set_env("WASMYARD_HTTP_PORT", "false");
+    host.set_env("WASMYARD_TRUSTED_PROXIES", "127.0.0.1");
+    host.set_env("WASMYARD_HOSTS", "2");
     host
 }
 

@@ -21,6 +21,15 @@ fn the_exercises_give_what_the_lab_says_and_the_data_survive_every_end() {
     let services = status["services"].as_array().expect("services");
     assert_eq!(services.len(), 3, "{status}");
     assert!(services.iter().all(|service| service["state"] == "serving"), "{status}");
+    let rotated = project.run(&["keys", "rotate", "--json"]);
+    let listed = project.run(&["keys", "list", "--json"]);
+    assert_eq!((rotated.status.code(), &rotated.stdout), (Some(0), &listed.stdout), "{rotated:?}");
+    let listed: Value = serde_json::from_slice(&listed.stdout).expect("JSON");
+    let public: Value = serde_json::from_str(&shop.curl("/.well-known/jwks.json")).expect("JSON");
+    for (place, state) in ["current", "previous"].into_iter().enumerate() {
+        assert_eq!(listed["keys"][place]["state"], state, "{listed}");
+        assert_eq!(listed["keys"][place]["kid"], public["keys"][place]["kid"]);
+    }
     let log = project.log();
     for service in ["users", "products", "orders"] {
         assert!(log.contains(&format!("\"service\":\"{service}\"")), "no line about {service}:\n{log}");
@@ -88,6 +97,22 @@ fn the_table_tells_a_person_where_everything_is() {
     assert!(paste("Try", " -s").starts_with('['));
     assert_eq!(paste("Postgres", " -A -t -c 'SELECT count(*) FROM products'").trim(), "10");
     assert_eq!(paste("Redis", " PING").trim(), "PONG");
+}
+
+#[test]
+fn what_would_be_open_to_others_is_not_served() {
+    let project = Project::new();
+    let open = project.run_with(&["up", "--local"], &[("WASMYARD_BIND", "0.0.0.0")]);
+    let told = String::from_utf8_lossy(&open.stderr).into_owned();
+    assert_eq!(open.status.code(), Some(1), "{told}");
+    assert!(told.contains("POST /api/v1/orders") && told.contains("0.0.0.0"), "{told}");
+    assert!(!project.dir().join(".wasmyard/data").exists(), "nothing was made ready for it");
+
+    // Outside the local form nobody makes a key up.
+    let keyless = project.run(&["up"]);
+    let told = String::from_utf8_lossy(&keyless.stderr).into_owned();
+    assert_eq!(keyless.status.code(), Some(1), "{told}");
+    assert!(told.contains("auth.key is empty"), "{told}");
 }
 
 #[test]

@@ -57,7 +57,7 @@ pub(crate) async fn read(
 
 pub(crate) async fn create(shop: &Shop, head: &Head<'_>, body: &[u8]) -> Result<Answer, Problem> {
     let form = Form::declared(head.content_type, body, NewUser::FIELDS)?;
-    let NewUser { username, email } = NewUser::of(form)?;
+    let NewUser { username, email, .. } = NewUser::of(form)?;
     let written = shop
         .write(
             "INSERT INTO users (username, email) VALUES ($1, $2) RETURNING id, username, email, created_at",

@@ -39,6 +39,21 @@ impl<'a> Field<'a> {
         within(text, &length)
     }
 
+    /// A secret that a user chose: any characters at all, so many of them. What is wrong
+    /// with it is told without repeating it.
+    ///
+    /// # Errors
+    ///
+    /// Says which of this it is not.
+    pub fn secret(self, length: RangeInclusive<usize>) -> Result<String, String> {
+        let text = self.string()?;
+        let (least, most) = (*length.start(), *length.end());
+        match length.contains(&text.chars().count()) {
+            true => Ok(text),
+            false => Err(format!("must have {least} to {most} characters")),
+        }
+    }
+
     /// Text of any number of lines, up to so many characters.
     ///
     /// # Errors
@@ -120,6 +135,15 @@ mod tests {
         assert!(Field("\"a\\u0000\"").prose(10).is_err());
         assert!(Field("\"\\u001b[0m\"").prose(10).is_err());
         assert_eq!(Field("\"abc\"").prose(2), Err("must have at most 2 characters; has 3".into()));
+    }
+
+    #[test]
+    fn a_secret_is_any_text_and_is_never_repeated() {
+        assert_eq!(Field("\" \\u0000\\n\"").secret(3..=4), Ok(" \0\n".into()));
+        for text in ["\"ab\"", "\"abcde\"", "17", "null"] {
+            let fault = Field(text).secret(3..=4).expect_err(text);
+            assert!(!fault.contains("ab") && !fault.contains("17"), "{fault}");
+        }
     }
 
     #[test]

@@ -32,6 +32,7 @@
 pub mod bindings;
 
 mod cache;
+mod caller;
 mod cursor;
 mod fault;
 mod field;
@@ -53,9 +54,10 @@ mod timestamp;
 
 pub use bindings::wasmyard::platform::http_types::{Identity, Request, Response};
 pub use bindings::wasmyard::platform::postgres::{RowSet, Value};
-pub use bindings::wasmyard::platform::{config, log, postgres, redis, services};
+pub use bindings::wasmyard::platform::{auth, config, log, postgres, redis, services};
 
 pub use cache::{cached, invalidate};
+pub use caller::{ADMIN, Caller};
 pub use cursor::RankedPlace;
 pub use fault::Fault;
 pub use field::Field;

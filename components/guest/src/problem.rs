@@ -24,6 +24,9 @@ struct Kind {
 }
 
 const MALFORMED: Kind = Kind { slug: "malformed", status: 400, title: "The request is malformed" };
+const UNAUTHORIZED: Kind =
+    Kind { slug: "not-authenticated", status: 401, title: "Who you are could not be established" };
+const FORBIDDEN: Kind = Kind { slug: "not-allowed", status: 403, title: "Not for this caller" };
 const NOT_FOUND: Kind = Kind { slug: "not-found", status: 404, title: "Nothing here" };
 const CONFLICT: Kind = Kind { slug: "conflict", status: 409, title: "At odds with what there is" };
 const UNSUPPORTED_MEDIA_TYPE: Kind =
@@ -65,6 +68,18 @@ impl Problem {
     pub fn bad_parameter(name: &str, detail: impl Into<String>) -> Self {
         let fault = Fault::parameter(name, detail);
         Self::bad_request(fault.to_string()).with_faults(vec![fault])
+    }
+
+    /// 401: what the body offers as proof of who is asking is none. The answer must have a
+    /// challenge (RFC 9110, section 15.5.2): it names the scheme that a login leads to.
+    pub fn unauthorized(detail: impl Into<String>) -> Self {
+        Self::new(UNAUTHORIZED, detail).with_header("www-authenticate", "Bearer")
+    }
+
+    /// 403 for one field of the body: it is well-formed, and not this caller's to say.
+    pub fn forbidden_field(name: &str, detail: impl Into<String>) -> Self {
+        let fault = Fault::field(name, detail);
+        Self::new(FORBIDDEN, fault.to_string()).with_faults(vec![fault])
     }
 
     /// 404: nothing of that kind has this id.

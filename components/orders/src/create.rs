@@ -9,8 +9,8 @@
 //! a deleted product: the foreign keys have the last word, with the same answer.
 
 use wasmyard_guest::{
-    Fault, Field, Form, Money, Object, OnConstraint, Peer, Problem, Reply, Request, Response, invalidate,
-    write,
+    Caller, Fault, Field, Form, Money, Object, OnConstraint, Peer, Problem, Reply, Request, Response,
+    invalidate, write,
 };
 
 use crate::order::Order;
@@ -69,17 +69,33 @@ impl NewOrder {
     pub const FIELDS: &'static [&'static str] = &["user_id", "product_id", "quantity", "total_price"];
 
     fn read(request: &Request) -> Result<Self, Problem> {
-        Self::of(request.form(Self::FIELDS)?)
+        let caller = request.caller()?;
+        let order = Self::by(caller, request.form(Self::FIELDS)?)?;
+        match caller {
+            Some(caller) if !caller.may_see(order.user_id) => {
+                let own = format!("must be your own id, {}, or left out", caller.id);
+                Err(Problem::forbidden_field("user_id", own))
+            }
+            _ => Ok(order),
+        }
     }
 
-    /// Reads its form.
+    /// Reads its form, where nobody is known.
     ///
     /// # Errors
     ///
     /// 422 with every fault.
-    pub fn of(mut form: Form<'_>) -> Result<Self, Problem> {
+    pub fn of(form: Form<'_>) -> Result<Self, Problem> {
+        Self::by(None, form)
+    }
+
+    /// A caller who is known orders for themselves, unless the form says for whom.
+    fn by(caller: Option<Caller>, mut form: Form<'_>) -> Result<Self, Problem> {
         let id = |field: Field<'_>| field.integer(1..=i32::MAX);
-        let user_id = form.required("user_id", id);
+        let user_id = match caller {
+            None => form.required("user_id", id),
+            Some(caller) => form.optional("user_id", id).map(|given| given.unwrap_or(caller.id)),
+        };
         let product_id = form.required("product_id", id);
         let quantity = form.required("quantity", |field| field.integer(1..=QUANTITY_MAX));
         let total_price = form.optional("total_price", Money::read);

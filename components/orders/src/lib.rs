@@ -10,7 +10,7 @@ mod workflow;
 use std::time::Duration;
 
 use order::Order;
-use wasmyard_guest::{Guest, Page, Problem, Request, Response, cached, health, query, statistics};
+use wasmyard_guest::{Guest, Object, Page, Problem, Request, Response, cached, health, query, statistics};
 
 /// The list changes with every order and every step of one.
 const LIST_TTL: Duration = Duration::from_secs(60);
@@ -46,6 +46,9 @@ impl Guest for Orders {
 
 fn list(request: &Request) -> Result<Response, Problem> {
     let page = Page::of(&request.query()?)?;
+    if let Some(caller) = request.caller()?.filter(|caller| !caller.is_admin) {
+        return own(&page, caller.id);
+    }
     let response = page.cached(request, LIST_KEY, LIST_TTL, || {
         let orders = query(
             "SELECT id, user_id, product_id, quantity, total_price, status, created_at
@@ -57,9 +60,33 @@ fn list(request: &Request) -> Result<Response, Problem> {
     Ok(page.link(response, PATH, &[]))
 }
 
+/// A customer's own orders. They are not cached: each customer's would take a place, and
+/// an index finds them.
+fn own(page: &Page, user: i32) -> Result<Response, Problem> {
+    let orders = query(
+        "SELECT id, user_id, product_id, quantity, total_price, status, created_at
+         FROM orders WHERE user_id = $1 AND id > $2 ORDER BY id LIMIT $3",
+        &[user.into(), page.after().into(), page.rows().into()],
+    )?;
+    let response = Response::json_bytes(200, page.write(orders.all(Order::from_row)?)?);
+    Ok(page.link(response, PATH, &[]))
+}
+
+/// An order. To somebody else's, the answer is that of one that nobody has made.
 fn item(request: &Request) -> Result<Response, Problem> {
-    let id = request.id("order")?;
-    cached(request, &item_key(id), ITEM_TTL, || Ok(Response::json(200, &find(id)?)?.body))
+    let (id, caller) = (request.id("order")?, request.caller()?);
+    let response = cached(request, &item_key(id), ITEM_TTL, || Ok(Response::json(200, &find(id)?)?.body))?;
+    match caller {
+        Some(caller) if !caller.may_see(owner(&response.body)?) => Err(Problem::no_such("order", id)),
+        _ => Ok(response),
+    }
+}
+
+/// Whose order it is, as the order itself says.
+fn owner(order: &[u8]) -> Result<i32, Problem> {
+    let owner = Object::parse(order).ok().and_then(|order| order.field("user_id"));
+    let owner = owner.and_then(|field| field.integer(1..=i32::MAX).ok());
+    owner.ok_or_else(|| Problem::internal("an order without a user_id"))
 }
 
 /// The order as the database has it.

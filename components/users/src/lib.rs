@@ -1,6 +1,9 @@
 //! The shop's users service.
 
+mod account;
 mod email;
+pub mod password;
+mod session;
 pub mod user;
 
 use std::time::Duration;
@@ -31,6 +34,10 @@ impl Guest for Users {
             ("GET", PATH) => list(request),
             ("POST", PATH) => create(request),
             ("GET", "/api/v1/users/{id}") => item(request),
+            ("POST", "/api/v1/auth/login") => session::login(request),
+            ("POST", "/api/v1/auth/refresh") => session::refresh(request),
+            ("POST", "/api/v1/auth/logout") => session::logout(request),
+            ("GET", "/api/v1/auth/me") => account::me(request),
             ("GET", "/api/v1/users/stats" | "/api/v1/stats") => {
                 statistics("SELECT count(*) AS count FROM users")
             }
@@ -62,18 +69,32 @@ fn item(request: &Request) -> Result<Response, Problem> {
 }
 
 fn create(request: &Request) -> Result<Response, Problem> {
-    let NewUser { username, email } = NewUser::read(request)?;
-    let users = write(
-        "INSERT INTO users (username, email) VALUES ($1, $2) RETURNING id, username, email, created_at",
-        &[username.as_str().into(), email.as_str().into()],
-        &[LIST_KEY.to_owned()],
-    )
-    .on_constraint("users_username_key", || {
-        Problem::conflicting_field("username", format!("duplicate username: {username} is taken"))
-    })
-    .on_constraint("users_email_key", || {
-        Problem::conflicting_field("email", format!("duplicate email: {email} is taken"))
-    })?;
+    let NewUser { username, email, password } = NewUser::read(request)?;
+    let (name, address, keys) = (username.as_str().into(), email.as_str().into(), [LIST_KEY.to_owned()]);
+    let written = match password {
+        None => write(
+            "INSERT INTO users (username, email) VALUES ($1, $2) RETURNING id, username, email, created_at",
+            &[name, address],
+            &keys,
+        ),
+        Some(password) => write(
+            "WITH made AS (
+                 INSERT INTO users (username, email) VALUES ($1, $2) RETURNING id, username, email, created_at
+             ), account AS (
+                 INSERT INTO accounts (user_id, password_hash) SELECT id, $3 FROM made
+             )
+             SELECT id, username, email, created_at FROM made",
+            &[name, address, password.hash()?.into()],
+            &keys,
+        ),
+    };
+    let users = written
+        .on_constraint("users_username_key", || {
+            Problem::conflicting_field("username", format!("duplicate username: {username} is taken"))
+        })
+        .on_constraint("users_email_key", || {
+            Problem::conflicting_field("email", format!("duplicate email: {email} is taken"))
+        })?;
     let user = users.first(User::from_row)?.ok_or_else(|| Problem::internal("INSERT returned no row"))?;
     invalidate(&[LIST_KEY.to_owned(), item_key(user.id)]);
     Response::created(&format!("{PATH}/{}", user.id), &user)

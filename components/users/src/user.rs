@@ -4,6 +4,7 @@ use serde::Serialize;
 use wasmyard_guest::{Field, Form, Problem, Request, Row, RowError, Timestamp};
 
 use crate::email;
+use crate::password::Password;
 
 /// A user.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -36,11 +37,13 @@ pub struct NewUser {
     pub username: String,
     /// The address.
     pub email: String,
+    /// What they want to log in with; without one, nobody logs in as this user.
+    pub password: Option<Password>,
 }
 
 impl NewUser {
     /// The fields of its form.
-    pub const FIELDS: &'static [&'static str] = &["username", "email"];
+    pub const FIELDS: &'static [&'static str] = &["username", "email", "password"];
 
     pub(crate) fn read(request: &Request) -> Result<Self, Problem> {
         Self::of(request.form(Self::FIELDS)?)
@@ -54,7 +57,9 @@ impl NewUser {
     pub fn of(mut form: Form<'_>) -> Result<Self, Problem> {
         let username = form.required("username", username);
         let email = form.required("email", email::read);
-        form.finish(username.zip(email).map(|(username, email)| Self { username, email }))
+        let password = form.optional("password", Password::read);
+        let user = || Some(Self { username: username?, email: email?, password: password? });
+        form.finish(user())
     }
 }
 
@@ -88,7 +93,8 @@ mod tests {
 
     #[test]
     fn the_labs_user_is_taken() {
-        let eddie = NewUser { username: "eddie".into(), email: "eddie@example.com".into() };
+        let (username, email) = ("eddie".into(), "eddie@example.com".into());
+        let eddie = NewUser { username, email, password: None };
         assert_eq!(read(r#"{"username": "eddie", "email": "eddie@example.com"}"#), Ok(eddie));
     }
 

@@ -9,6 +9,8 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+pub use crate::policy::auth::KeyState;
+
 /// `GET /v1/status`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct HostStatus {
@@ -228,6 +230,35 @@ pub enum FailureKind {
     },
     /// The host is at fault, e.g. its disk is full: 500.
     Host,
+}
+
+/// `GET /v1/keys`, and the answer to a rotation: the keys that sign access tokens.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Keys {
+    /// The newest first.
+    pub keys: Vec<KeyEntry>,
+}
+
+/// One signing key; of it, only what is public.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyEntry {
+    /// Its name, which stands in the tokens.
+    pub kid: String,
+    /// When it was made.
+    pub made_at: Timestamp,
+    /// What it is good for.
+    pub state: KeyState,
+}
+
+/// Why there are no keys to tell of.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum KeysFailure {
+    /// Nothing in the manifest asks for callers, so the host has none.
+    #[error("no route and no grant of the manifest asks for callers, so there are no keys")]
+    Unused,
+    /// The host is at fault, e.g. its database is away.
+    #[error("{0}")]
+    Host(String),
 }
 
 /// An answer of status 400 or above, as `application/problem+json` (RFC 9457). The

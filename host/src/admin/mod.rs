@@ -7,6 +7,9 @@
 //! | `GET /metrics` | all counters, in the text format that Prometheus reads |
 //! | `GET /v1/status` | [`HostStatus`] |
 //! | `GET /v1/services/{name}/history` | [`History`] |
+//! | `GET /v1/keys` | [`Keys`]: those that sign access tokens, without their private halves |
+//! | `POST /v1/keys/rotate` | no body; a new key signs from now on; [`Keys`] |
+//! | `POST /v1/keys/revoke` | the same, and tokens of all former keys are refused |
 //! | `POST /v1/services/{name}/deploy` | body: a component's bytes, `Content-Type: application/wasm`; [`DeployReport`] |
 //! | `POST /v1/services/{name}/rollback` | no body; [`DeployReport`] |
 //!
@@ -63,7 +66,7 @@ use crate::runtime::{RequestId, Response};
 use crate::server::{Body, ConnectionStats, Exchange, Peer, Refusal};
 use crate::telemetry::RouteStats;
 use crate::telemetry::metrics::{self, Scrape, ServiceScrape};
-use api::{DeployFailure, DeployReport, FailureKind, History, HostStatus, UnknownService};
+use api::{DeployFailure, DeployReport, FailureKind, History, HostStatus, Keys, KeysFailure, UnknownService};
 
 /// What the API can have done.
 #[async_trait]
@@ -76,6 +79,13 @@ pub trait Operator: Send + Sync + 'static {
 
     /// A service's versions, newest first.
     async fn history(&self, service: &str) -> Result<History, UnknownService>;
+
+    /// The keys that sign access tokens.
+    async fn keys(&self) -> Result<Keys, KeysFailure>;
+
+    /// Makes a new one, which signs from now on; with `revoke`, tokens of the others are
+    /// refused.
+    async fn rotate_keys(&self, revoke: bool) -> Result<Keys, KeysFailure>;
 
     /// Makes `component` the service's active version, or leaves everything as it was.
     async fn deploy(&self, service: &str, component: Bytes) -> Result<DeployReport, DeployFailure>;
@@ -145,6 +155,28 @@ impl Admin {
             ["v1", "status"] => {
                 read_only(head)?;
                 Ok(json(StatusCode::OK, &self.operator.status().await))
+            }
+            ["v1", "keys"] => {
+                read_only(head)?;
+                let keys = self.operator.keys().await.map_err(|failure| keys_problem(&failure))?;
+                Ok(json(StatusCode::OK, &keys))
+            }
+            ["v1", "keys", verb @ ("rotate" | "revoke")] => {
+                changing(head)?;
+                guard::token(head, &self.token)?;
+                let (operator, revoke) = (self.operator.clone(), verb == "revoke");
+                // Once begun, it ends by itself.
+                let rotation = tokio::spawn(async move { operator.rotate_keys(revoke).await }).await;
+                let rotated = rotation.unwrap_or_else(|panic| Err(KeysFailure::Host(panic.to_string())));
+                let keys = rotated.map_err(|failure| keys_problem(&failure))?;
+                let kid = keys.keys.first().map(|key| key.kid.as_str());
+                tracing::info!(
+                    request_id = id.as_str(),
+                    verb,
+                    kid,
+                    "access tokens are signed with a new key"
+                );
+                Ok(json(StatusCode::OK, &keys))
             }
             ["v1", "services", service, "history"] => {
                 read_only(head)?;
@@ -292,6 +324,15 @@ fn problem_of(service: &str, failure: DeployFailure) -> Problem {
         }
     };
     Problem::new(kind, format!("{step}: {reason}")).with("step", step).with("reason", reason)
+}
+
+/// As above: the operator is told the reason as it is.
+fn keys_problem(failure: &KeysFailure) -> Problem {
+    let kind = match failure {
+        KeysFailure::Unused => Kind::NoKeys,
+        KeysFailure::Host(_) => Kind::HostFailed,
+    };
+    Problem::new(kind, failure.to_string())
 }
 
 fn unknown(service: &str, nearest: Option<String>) -> Problem {

@@ -49,6 +49,18 @@ impl Operator for Scripted {
         }
     }
 
+    async fn keys(&self) -> Result<Keys, KeysFailure> {
+        match self.draining {
+            true => Err(KeysFailure::Unused),
+            false => Ok(Keys { keys: Vec::new() }),
+        }
+    }
+
+    async fn rotate_keys(&self, revoke: bool) -> Result<Keys, KeysFailure> {
+        self.done.lock().unwrap().push(if revoke { "revoke" } else { "rotate" }.into());
+        self.keys().await
+    }
+
     async fn deploy(&self, service: &str, component: Bytes) -> Result<DeployReport, DeployFailure> {
         match &component[..] {
             b"refused" => Err(failure(FailureKind::Refused)),
@@ -125,6 +137,29 @@ impl Desk {
     fn done(&self) -> Vec<String> {
         self.operator.done.lock().unwrap().clone()
     }
+}
+
+#[tokio::test]
+async fn keys_are_listed_for_everybody_here_and_rotated_for_the_operator() {
+    let desk = Desk::new(Scripted::default());
+    let (host, bearer) = (("host", "localhost"), desk.bearer.clone());
+    let allowed = [host, ("authorization", bearer.as_str())];
+    for (line, fields, status) in [
+        ("GET /v1/keys", &[host][..], 200),
+        ("POST /v1/keys", &allowed, 405),
+        ("GET /v1/keys/rotate", &allowed, 405),
+        ("POST /v1/keys/rotate", &[host], 401),
+        ("POST /v1/keys/revoke", &[host], 401),
+        ("POST /v1/keys/rotate", &allowed, 200),
+        ("POST /v1/keys/revoke", &allowed, 200),
+    ] {
+        let (answered, _, json) = desk.ask(line, fields, "").await;
+        assert_eq!(answered, status, "{line}: {json}");
+    }
+    assert_eq!(*desk.operator.done.lock().unwrap(), ["rotate", "revoke"]);
+    let none = Desk::new(Scripted { draining: true, ..Scripted::default() });
+    let (status, _, problem) = none.ask("GET /v1/keys", &[host], "").await;
+    assert_eq!((status, &problem["type"]), (404, &"urn:wasmyard:problem:no-keys".into()));
 }
 
 #[tokio::test]

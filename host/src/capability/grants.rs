@@ -78,7 +78,7 @@ pub enum KeyFault {
 
 /// The interfaces of `wasmyard:platform` that need a grant, each with whether it is
 /// given and the line that gives it.
-pub fn interfaces(grants: &Grants) -> [(&'static str, bool, &'static str); 7] {
+pub fn interfaces(grants: &Grants) -> [(&'static str, bool, &'static str); 8] {
     [
         ("log", grants.log, "log = true"),
         ("config", grants.config, "config = true"),
@@ -86,6 +86,7 @@ pub fn interfaces(grants: &Grants) -> [(&'static str, bool, &'static str); 7] {
         ("postgres", grants.postgres.is_some(), r#"postgres = { role = "NAME_service" }"#),
         ("redis", grants.redis.is_some(), r#"redis = { keys = ["NAME:*"] }"#),
         ("cache", grants.cache.is_some(), r#"cache = { keys = ["NAME:*"] }"#),
+        ("auth", grants.auth, "auth = true"),
         ("services", !grants.services.is_empty(), r#"services = ["OTHER"]"#),
     ]
 }
@@ -109,7 +110,7 @@ mod tests {
     #[test]
     fn the_hosts_own_keys_are_in_no_grant() {
         let keys = ["*", "w*", "wasmyard:*", "wasmyard:limit:users:address:127.0.0.1"].map(str::to_owned);
-        let patterns = KeyPatterns::of(&keys);
+        let patterns = KeyPatterns::new(&keys);
         for own in ["wasmyard:limit:users:address:127.0.0.1", "wasmyard:lease:{users:1}", "wasmyard:"] {
             assert!(!patterns.allow(own), "{own}");
         }

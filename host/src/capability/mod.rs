@@ -4,6 +4,7 @@
 //! A backend is the real one in the host and a scripted one in
 //! [`crate::testing`]; the host functions are the same.
 
+pub mod auth;
 pub mod cache;
 pub mod config;
 pub mod grants;
@@ -30,6 +31,8 @@ pub struct Capabilities {
     pub cache: Option<cache::GrantedCache>,
     /// The services that may be called.
     pub services: Option<Arc<dyn services::Caller>>,
+    /// Passwords and tokens.
+    pub auth: Option<Arc<dyn auth::Auth>>,
     /// The service's numbers.
     pub stats: Option<Arc<dyn stats::Reader>>,
     /// The service's settings.

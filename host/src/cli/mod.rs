@@ -7,6 +7,7 @@ mod completions;
 mod deploy;
 mod exit;
 mod history;
+mod keys;
 mod locate;
 mod new;
 mod progress;
@@ -72,6 +73,7 @@ pub enum Verb {
     Rollback(rollback::Rollback),
     Status(status::Status),
     History(history::History),
+    Keys(keys::Keys),
     New(new::New),
     Completions(completions::Completions),
 }
@@ -112,6 +114,7 @@ async fn run(verb: Verb, context: &Context) -> Result<(), CliError> {
         Verb::Rollback(rollback) => rollback.run(context).await,
         Verb::Status(status) => status.run(context).await,
         Verb::History(history) => history.run(context).await,
+        Verb::Keys(keys) => keys.run(context).await,
         Verb::New(new) => new.run(context).await,
         Verb::Completions(completions) => completions.run(),
     }

@@ -100,7 +100,12 @@ async fn ask(
         return Ok(for_guest(answered(Problem::from(&error).response(&scope.id, target.path()))));
     }
 
-    let stored = match body.is_empty() {
+    if let Err(denied) = endpoint.access(&as_guest_sees_it).check(scope.identity.as_ref()) {
+        report::denied(&endpoint, &denied, &scope.id);
+        return Ok(for_guest(answered(Problem::from(&denied).response(&scope.id, target.path()))));
+    }
+
+    let stored = match body.is_empty() && scope.identity.is_none() {
         true => Stored::of(&endpoint, &as_guest_sees_it, target.query(), &headers, &params),
         false => None,
     };

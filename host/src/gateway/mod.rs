@@ -1,7 +1,7 @@
 //! From a request off the wire to a service, and the answer back.
 //!
 //! ```text
-//! id → route → rate limit → stored answer → room for the body → body → service → fields → conditional → log
+//! id → route → caller → rate limit → stored answer → room for the body → body → service → fields → conditional → log
 //! ```
 //!
 //! Every request that reaches this point gets a new id, one answer, one count and one
@@ -12,6 +12,7 @@
 mod calls;
 mod doors;
 mod health;
+mod jwks;
 mod report;
 #[cfg(test)]
 pub(crate) mod script;
@@ -28,7 +29,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::header::{ALLOW, IF_NONE_MATCH, SERVER, X_CONTENT_TYPE_OPTIONS};
+use http::header::{ALLOW, AUTHORIZATION, IF_NONE_MATCH, SERVER, X_CONTENT_TYPE_OPTIONS};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
@@ -40,16 +41,19 @@ use stored::{Look, Stored};
 use crate::limiter::{Client, Limiter, Verdict};
 use crate::limits;
 use crate::manifest::Runtime;
+use crate::policy::auth::{Authority, JWKS_PATH};
 use crate::policy::{self, REQUEST_ID, VERSION};
 use crate::problem::{Kind, Problem};
 use crate::router::{CurrentRouter, Endpoint, Found, Match, Router};
-use crate::runtime::{Identity, Request, RequestId, Response, VersionName};
+use crate::runtime::{Request, RequestId, Response, VersionName};
 use crate::server::{Body, Exchange, ListenerKind, Peer, Refusal};
 use crate::telemetry::{InFlight, Origin, RouteStats};
 
 /// Answers the requests of the public listener and of the services' own ports.
 pub struct Gateway {
     router: Arc<CurrentRouter>,
+    /// Who knows the callers; without it a route that asks for one admits nobody.
+    authority: Option<Arc<Authority>>,
     unrouted: Arc<RouteStats>,
     body_room: BodyRoom,
     limiter: Limiter,
@@ -71,6 +75,7 @@ impl Gateway {
     pub fn new(router: Arc<CurrentRouter>) -> Self {
         Self {
             router,
+            authority: None,
             unrouted: Arc::default(),
             body_room: BodyRoom::new(limits::REQUEST_BODIES_BYTES_MAX),
             limiter: Limiter::new(None, &Runtime::default()),
@@ -81,6 +86,12 @@ impl Gateway {
     #[must_use]
     pub fn limited_by(self, limiter: Limiter) -> Self {
         Self { limiter, ..self }
+    }
+
+    /// The same, with somebody who knows the callers.
+    #[must_use]
+    pub fn with_authority(self, authority: Option<Arc<Authority>>) -> Self {
+        Self { authority, ..self }
     }
 
     /// What is counted for paths that no route has.
@@ -125,6 +136,7 @@ impl Gateway {
                 // its states, and this one is moved for each request.
                 return Box::pin(health::reply(router, &head.method, path, id)).await.into();
             }
+            _ if path == JWKS_PATH => return jwks::reply(self.authority.as_deref(), &head.method, id).into(),
             _ => Some(router.public()),
         };
         // A service's own port outlives the service for a moment when a changed
@@ -156,7 +168,7 @@ impl Gateway {
         &self,
         router: &Router,
         found: Found,
-        head: Parts,
+        mut head: Parts,
         body: impl Unread,
         (peer, id): (&Peer, &RequestId),
     ) -> Reply {
@@ -165,12 +177,17 @@ impl Gateway {
         let bounds = handler.limits();
         let target = target(&head.uri);
         let mut reply = Reply::at(endpoint.clone(), Response::default());
-        let identity = identity();
-
+        let access = endpoint.access(&method);
+        let admitted = match head.headers.contains_key(AUTHORIZATION) && !access.is_everybody() {
+            true => Box::pin(access.admit(self.authority.as_deref(), &mut head.headers)).await,
+            false => access.check(None).map(|()| None),
+        };
+        // Who is refused counts too, by address: a guess at a token costs a signature.
+        let caller = admitted.as_ref().ok().and_then(Option::as_ref);
         if let Some(limit) = endpoint.limit(&method) {
             let proxies = &router.settings().proxies;
             let address = policy::client_address(peer.address.ip(), &head.headers, proxies);
-            let client = Client::of(identity.as_ref(), address);
+            let client = Client::of(caller, address);
             let verdict = self.limiter.decide(limit, client, handler.stats().limits()).await;
             let problem = (!verdict.passed()).then(|| verdict.problem());
             reply.verdict = Some(verdict);
@@ -180,8 +197,20 @@ impl Gateway {
             }
         }
 
+        let identity = match admitted {
+            Ok(identity) => identity,
+            Err(denied) => {
+                report::denied(&endpoint, &denied, id);
+                reply.response = Problem::from(&denied).response(id, target.path());
+                return reply;
+            }
+        };
+
+        // What is told to somebody is told to nobody else.
         let stored = match body.bytes_max() {
-            Some(0) => Stored::of(&endpoint, &method, head.uri.query(), &head.headers, &params),
+            Some(0) if identity.is_none() => {
+                Stored::of(&endpoint, &method, head.uri.query(), &head.headers, &params)
+            }
             _ => None,
         };
         let mut known = None;
@@ -308,12 +337,6 @@ impl From<Response> for Reply {
     fn from(response: Response) -> Self {
         Self { response, endpoint: None, version: None, permit: None, flight: None, verdict: None }
     }
-}
-
-/// Who is calling. No policy verifies callers yet, so nobody is anybody; one that
-/// does belongs here, before the service is asked.
-fn identity() -> Option<Identity> {
-    None
 }
 
 fn options(allow: HeaderValue) -> Response {

@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 
 use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, StatusCode};
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::policy::REQUEST_ID;
+use crate::policy::auth::Denied;
 use crate::router::Endpoint;
 use crate::runtime::{Failure, RequestId, Response, VersionName};
 
@@ -77,6 +78,13 @@ pub(super) fn answer(endpoint: &Endpoint, response: &Response, id: &RequestId) {
         status = response.status.as_u16(),
         "the service answered with an error",
     );
+}
+
+/// Says why a caller was not let through, for whoever looks for it: the status stands in
+/// the access log already, and the reason is not for the client.
+pub(super) fn denied(endpoint: &Endpoint, denied: &Denied, id: &RequestId) {
+    let (service, route) = (&**endpoint.handler.name(), &*endpoint.route);
+    debug!(request_id = id.as_str(), service, route, owner = "client", "{denied}");
 }
 
 /// Counts and logs why a service gave no answer.

@@ -150,5 +150,5 @@ pub(crate) fn current(
 fn route(written: &str) -> Route {
     let (methods, path) = written.split_once(' ').unwrap();
     let methods = methods.split(',').map(str::to_owned).collect();
-    Route { path: path.to_owned(), methods, cache: None, rate_limit: None }
+    Route { path: path.to_owned(), methods, ..Route::default() }
 }

@@ -11,9 +11,9 @@ use super::script::{Scripted, current, default_limits, entry, respond};
 use super::*;
 use crate::capability::services::{CallRequest, Caller, Error};
 use crate::capability::stats::Reader;
-use crate::manifest;
+use crate::manifest::{self, AuthLevel, RouteAuth};
 use crate::router::Handler;
-use crate::runtime::{Failure, RequestScope};
+use crate::runtime::{Failure, Identity, RequestScope};
 
 /// A body that is there already; one of `None` breaks its deadline.
 impl Unread for Option<Bytes> {
@@ -331,6 +331,71 @@ async fn a_call_carries_the_caller_along() {
     assert!(seen.headers.is_empty());
     assert_eq!(users.permits_free(), limits::CONCURRENCY_MAX);
     assert_eq!(users.stats().read().requests, 1);
+}
+
+/// The users service with a route that wants a token, and one that wants the role admin.
+fn guarded() -> (manifest::Service, Arc<Scripted>) {
+    let mut routes = entry("users", &["GET,POST /users", "GET /admins"], &[]);
+    let levels = |method: &str| [(method.to_owned(), AuthLevel::Required)].into();
+    routes.routes[0].auth = RouteAuth { levels: levels("POST"), ..RouteAuth::default() };
+    routes.routes[1].auth =
+        RouteAuth { levels: levels("GET"), role: Some("admin".to_owned()), local_optional: false };
+    (routes, Scripted::new("users", |_| Ok(respond(200, &[], "[]"))))
+}
+
+#[tokio::test]
+async fn a_caller_is_verified_before_the_service_and_handed_over_without_the_token() {
+    let (routes, users) = guarded();
+    let authority = Arc::new(policy::auth::tests::alone().await);
+    let gateway = Gateway::new(current([(routes, users.clone())])).with_authority(Some(authority.clone()));
+    let token = format!("Bearer {}", authority.issue("7", "customer").token);
+    let fields = [("authorization", token.as_str()), ("accept", "*/*")];
+
+    // One that would be told to wait for its body is told at once that it is not wanted.
+    let unread = gateway.exchange(head("POST", "/users", &[]), None, &peer(ListenerKind::Public)).await;
+    assert_eq!(
+        (unread.status().as_u16(), &unread.headers()["www-authenticate"]),
+        (401, &"Bearer".parse().unwrap())
+    );
+    assert_eq!(ask(&gateway, "GET", "/admins", &fields).await.status(), 403);
+    assert!(users.seen().is_empty());
+
+    assert_eq!(ask(&gateway, "POST", "/users", &fields).await.status(), 200);
+    assert_eq!(ask(&gateway, "GET", "/users", &fields).await.status(), 200);
+    let [known, nobody] = &users.seen()[..] else { panic!("asked twice") };
+    let identity = Identity { subject: "7".to_owned(), roles: vec!["customer".to_owned()] };
+    assert_eq!((&known.identity, known.headers.len()), (&Some(identity), 1));
+    assert_eq!(
+        (&nobody.identity, nobody.headers.len()),
+        (&None, 2),
+        "a route that asks nobody looks at no token"
+    );
+}
+
+#[tokio::test]
+async fn a_call_between_services_is_asked_for_its_caller_too() {
+    let (routes, users) = guarded();
+    let router = current([(routes, users.clone())]);
+    let calls = ServiceCalls::new(&router, ["users".to_owned()]);
+    let caller = |roles: &[&str]| {
+        let roles = roles.iter().map(|role| (*role).to_owned()).collect();
+        Some(Identity { subject: "7".to_owned(), roles })
+    };
+    for (identity, method, path, status) in [
+        (None, "POST", "/users", 401),
+        (None, "GET", "/users", 200),
+        (caller(&[]), "POST", "/users", 200),
+        (None, "GET", "/admins", 401),
+        (caller(&["customer"]), "GET", "/admins", 403),
+        (caller(&["admin"]), "GET", "/admins", 200),
+    ] {
+        let scope = RequestScope { identity, ..scope(0) };
+        // Whatever a service writes into a header, it speaks for nobody else.
+        let mut call = call(method, path);
+        call.headers.push(("authorization".to_owned(), b"Bearer x".to_vec()));
+        let answer = calls.call("users", call, &scope).await.unwrap();
+        assert_eq!(answer.status, status, "{method} {path} {:?}", scope.identity);
+    }
 }
 
 #[tokio::test]

@@ -24,7 +24,8 @@ use crate::limiter::Limiter;
 use crate::local::{self, LocalOptions, Progress};
 use crate::manifest::Manifest;
 use crate::platform::{Backends, Platform};
-use crate::secret::role_secret;
+use crate::policy::auth::check_exposure;
+use crate::secret::{auth_secret, role_secret};
 use crate::server::{Addresses, Config, Drained, Server};
 
 /// How to run.
@@ -58,6 +59,9 @@ impl Host {
         options: HostOptions,
         progress: &Progress<'_>,
     ) -> anyhow::Result<Self> {
+        // Before anything is made ready: whoever bound the local form to the world should
+        // know at once.
+        check_exposure(&manifest, manifest.server.bind, options.local)?;
         let grants = || manifest.services.values().map(|service| &service.grants);
         let wants_postgres = grants().any(|grants| grants.postgres.is_some());
         let wants_redis = grants().any(|grants| grants.redis.is_some() || grants.cache.is_some());
@@ -124,7 +128,7 @@ async fn start_over(
     let postgres_url = manifest.postgres.url.as_deref().or(local.postgres_url());
     let redis_url = manifest.redis.url.as_deref().or(local.redis_url());
     let secret = role_secret(&options.state_dir)?;
-    let backends = Backends::new(postgres_url.map(str::to_owned), redis_url, secret)?;
+    let mut backends = Backends::new(postgres_url.map(str::to_owned), redis_url, secret)?;
 
     if postgres_url.is_some() {
         progress("preparing the database");
@@ -134,17 +138,24 @@ async fn start_over(
     if !applied.is_empty() {
         progress(&format!("applied {}", applied.join(", ")));
     }
+    if manifest.needs_auth() {
+        let secret = auth_secret(manifest.auth.key.as_deref(), &options.state_dir, options.local)?;
+        backends.open_authority(&manifest.auth, &secret).await.context("opening the signing keys")?;
+    }
     if let Some(redis) = backends.redis() {
         progress("connecting to Redis");
         // A shop without Redis serves from Postgres, so this waits only as long as a
         // healthy Redis would need.
         redis.wait_until_up(crate::limits::REDIS_CONNECT_TIMEOUT).await;
     }
-    let platform = Platform::start(manifest.clone(), &options.state_dir, backends, progress).await?;
+    let platform =
+        Platform::start(manifest.clone(), &options.state_dir, backends, options.local, progress).await?;
 
     progress("opening the ports");
     let limiter = Limiter::new(platform.redis().cloned(), &manifest.runtime);
-    let gateway = Gateway::new(platform.router().clone()).limited_by(limiter);
+    let gateway = Gateway::new(platform.router().clone())
+        .limited_by(limiter)
+        .with_authority(platform.authority().cloned());
     let token = AdminToken::read_or_create(&options.state_dir)?;
     let unrouted = gateway.unrouted().clone();
     let admin = Arc::new(Admin::new(platform.clone(), token, platform.router().clone(), unrouted));
@@ -164,6 +175,9 @@ async fn start_over(
 
     let mut tasks = JoinSet::new();
     tasks.spawn(platform.sweep_idle());
+    if let Some(authority) = platform.authority() {
+        tasks.spawn(authority.follow(crate::limits::SIGNING_KEYS_PERIOD));
+    }
     if let Some(files) = files {
         tasks.spawn(watch::watch(platform.clone(), files, manifest.path.clone()));
     }

@@ -6,6 +6,7 @@ use super::Manifest;
 use super::reader::{Reading, Table};
 use super::route::ReadRoute;
 use super::service::ReadService;
+use crate::policy::auth::JWKS_PATH;
 
 /// Checks the parts of a manifest against each other.
 pub(super) fn check(
@@ -83,6 +84,10 @@ fn check_routes(reading: &Reading<'_>, manifest: &Manifest, services: &[ReadServ
         if claim.read.route.path == manifest.server.health_path {
             let message =
                 format!("the route {} is reserved for `server.health_path`", claim.read.path.shown());
+            reading.record(reading.fault(&claim.read.path.span, message));
+        }
+        if claim.read.route.path == JWKS_PATH {
+            let message = format!("the route {} is the host's own", claim.read.path.shown());
             reading.record(reading.fault(&claim.read.path.span, message));
         }
         check_claim(reading, &public, index);

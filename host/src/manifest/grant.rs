@@ -24,6 +24,7 @@ pub(super) fn read(reading: &Reading<'_>, service: &Table<'_, '_>, request_timeo
         log: table.boolean("log", false),
         config: table.boolean("config", false),
         stats: table.boolean("stats", false),
+        auth: table.boolean("auth", false),
         postgres: table.table("postgres").and_then(|table| postgres(reading, table, request_timeout)),
         redis: table.table("redis").and_then(|table| keys(reading, table)),
         cache: table.table("cache").and_then(|table| cache(reading, table)),

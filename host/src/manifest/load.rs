@@ -8,7 +8,7 @@ use toml::de::DeTable;
 use super::fault::{Fault, ManifestErrors};
 use super::reader::{Reading, Table};
 use super::source::Source;
-use super::{Manifest, backend, conflict, runtime, server, service};
+use super::{Manifest, auth, backend, conflict, runtime, server, service};
 use crate::limits::MANIFEST_BYTES_MAX;
 
 impl Manifest {
@@ -90,6 +90,7 @@ fn read(reading: &Reading<'_>, path: &Path) -> Manifest {
         admin: server::read_admin(&root),
         postgres: backend::read_postgres(reading, &root),
         redis: backend::read_redis(reading, &root),
+        auth: auth::read(reading, &root),
         runtime,
         services: services.iter().map(|read| (read.service.name.clone(), read.service.clone())).collect(),
     };

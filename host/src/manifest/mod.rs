@@ -22,13 +22,18 @@
 //! | `postgres.url`, `redis.url` | connection strings | the local form starts its own |
 //! | `postgres.migrations` | a folder | none |
 //! | `postgres.sample_data` | a file | none |
+//! | `auth.key` | a secret of 32 characters or more | the local form makes its own |
+//! | `auth.issuer`, `auth.audience` | text | `wasmyard` |
 //! | `runtime.instances_max` | 1 to 20,000 | 2,000 |
 //! | `runtime.hosts` | 1 to 1,000 | 1 |
 //! | `runtime.rate_limit_wait_ms` | 1 to 1,000 | 30 |
 //! | `services.NAME` | lower-case letters, digits, hyphens; at most 63 | |
 //! | `….component` | a file; it must exist unless there is a `build` | required |
 //! | `….build` | program and arguments | none |
-//! | `….routes` | `{ path, methods }` each | required |
+//! | `….routes` | `{ path, methods, cache, auth, role, local_auth, rate_limit }` each | `path` and `methods` are required |
+//! | `….routes.auth` | `"none"`, `"optional"`, `"required"`; or one by method: `{ POST = "required" }` | `"none"` |
+//! | `….routes.role` | the role that a known caller must hold | any |
+//! | `….routes.local_auth` | `"optional"`: what `auth` requires is optional in the local form, on loopback alone | as `auth` says |
 //! | `….rate_limit`, and that of a route | `{ requests, per, burst, strict }`, of a route also `methods` | no limit |
 //! | `….rate_limit.requests`, `.per` | 1 and more, with `"1s"` to `"1d"`; at most 100,000 a second | required |
 //! | `….rate_limit.burst` | 1 and more; it comes back within 30 days | `requests` |
@@ -37,7 +42,7 @@
 //! | `….internal` | `{ path, methods }` each: for other services alone | none |
 //! | `….isolation` | `"instance"`, `"request"` | `"instance"` |
 //! | `….settings` | names with strings, numbers, booleans | none |
-//! | `….grants` | `log`, `config`, `stats` = `true`; `postgres = { role, pool_max, statement_timeout_ms }`; `redis = { keys }`; `cache = { keys, near_kib, private }`; `services = []` | nothing |
+//! | `….grants` | `log`, `config`, `stats`, `auth` = `true`; `postgres = { role, pool_max, statement_timeout_ms }`; `redis = { keys }`; `cache = { keys, near_kib, private }`; `services = []` | nothing |
 //! | `….grants.cache.near_kib` | 0 (no near cache) to 1,048,576 | 16,384 |
 //! | `….grants.cache.private` | patterns of keys that are never kept near | none |
 //! | `….grants.postgres.pool_max` | 1 to 100 | 8 |
@@ -51,6 +56,7 @@
 //! | `….limits.instance_requests_max` | 1 to 2^53 | 100,000 |
 //! | `….limits.instance_memory_mark_mib` | 1 to `memory_mib` | 16, or `memory_mib` if less |
 
+mod auth;
 mod backend;
 mod conflict;
 mod fault;

@@ -235,7 +235,7 @@ impl<'a, 'i> Table<'a, 'i> {
     pub(super) fn named_texts(&self, key: &'static str) -> Vec<(Text, Text)> {
         let Some(table) = self.table(key) else { return Vec::new() };
         let entries = table.entries.iter().filter_map(|(name, value)| {
-            let plain = |value: String| Text { value, references: Vec::new(), span: 0..0 };
+            let plain = |text: String| Text { value: text, references: Vec::new(), span: value.span() };
             let text = match value.get_ref() {
                 DeValue::Integer(integer) => plain(integer.to_string()),
                 DeValue::Float(float) => plain(float.to_string()),
@@ -245,6 +245,12 @@ impl<'a, 'i> Table<'a, 'i> {
             (!text.value.is_empty()).then(|| (name_text(name), text))
         });
         entries.collect()
+    }
+
+    /// Whether a key's value is a table, so that a key may have either a text or a table
+    /// of texts. A key that is absent has none.
+    pub(super) fn is_table(&self, key: &'static str) -> bool {
+        matches!(self.entry(key).map(|(_, value)| value.get_ref()), Some(DeValue::Table(_)))
     }
 
     /// An array of tables; `None` when absent.

@@ -1,7 +1,7 @@
 //! Routes: path templates and the methods they answer.
 
 use super::reader::{Reading, Table, Text};
-use super::{CacheGrant, Route, rate_limit};
+use super::{CacheGrant, Route, auth, rate_limit};
 use crate::capability::grants::KeyPatterns;
 
 /// The methods that a route may name.
@@ -35,6 +35,7 @@ fn read(reading: &Reading<'_>, table: Table<'_, '_>, hosts: u32) -> Option<ReadR
     let methods = read_methods(reading, methods.unwrap_or_default());
     let cache = table.text("cache");
     let rate_limit = rate_limit::read(reading, &table, Some(&methods), hosts);
+    let auth = auth::read_route(reading, &table, &methods);
     table.finish();
     let path = path?;
     if let Err(reason) = check_path(&path.value, true) {
@@ -49,12 +50,8 @@ fn read(reading: &Reading<'_>, table: Table<'_, '_>, hosts: u32) -> Option<ReadR
         reading.record(reading.fault(&key.span, message).help("for example: \"things:{id}\""));
         return None;
     }
-    let route = Route {
-        path: path.value.clone(),
-        methods,
-        cache: cache.as_ref().map(|key| key.value.clone()),
-        rate_limit,
-    };
+    let cached = cache.as_ref().map(|key| key.value.clone());
+    let route = Route { path: path.value.clone(), methods, cache: cached, auth, rate_limit };
     Some(ReadRoute { route, path, cache })
 }
 

@@ -18,6 +18,8 @@ pub(super) struct Place {
 /// Keys whose strings are no secrets. Whatever else stands in a string is masked,
 /// so that a connection string under a mistyped key is not printed either.
 const SHOWN: &[&str] = &[
+    "audience",
+    "auth",
     "bind",
     "build",
     "cache",
@@ -27,7 +29,9 @@ const SHOWN: &[&str] = &[
     "http_port",
     "https_port",
     "isolation",
+    "issuer",
     "keys",
+    "local_auth",
     "methods",
     "migrations",
     "path",

@@ -175,6 +175,36 @@ fn the_shops_own_manifest_is_good() {
 }
 
 #[test]
+fn a_route_says_who_may_ask_by_method_or_for_all() {
+    let manifest = parsed(
+        r#"
+        [auth]
+        key = "0123456789abcdef0123456789abcdef"
+        issuer = "https://shop.example"
+        [services.things]
+        component = "users.wasm"
+        routes = [
+            { path = "/a", methods = ["GET", "POST"], auth = "required", role = "admin", local_auth = "optional" },
+            { path = "/b", methods = ["GET", "POST"], auth = { GET = "none", POST = "optional" } },
+            { path = "/c", methods = ["GET"] },
+        ]
+        "#,
+    );
+    assert_eq!(
+        (manifest.auth.issuer.as_str(), manifest.auth.audience.as_str()),
+        ("https://shop.example", "wasmyard")
+    );
+    assert!(manifest.needs_auth() && !parsed("").needs_auth());
+    let [a, b, c] = &manifest.services["things"].routes[..] else { panic!("three routes") };
+    let levels = |route: &Route, local| ["GET", "POST"].map(|method| route.auth.level(method, local));
+    assert_eq!(levels(a, false), [AuthLevel::Required; 2]);
+    assert_eq!(levels(a, true), [AuthLevel::Optional; 2]);
+    assert_eq!(a.auth.role.as_deref(), Some("admin"));
+    assert_eq!(levels(b, true), [AuthLevel::None, AuthLevel::Optional]);
+    assert_eq!(c.auth, RouteAuth::default());
+}
+
+#[test]
 fn a_file_that_is_not_there_is_an_error_without_a_place() {
     let errors = Manifest::load(&PathBuf::from("/nowhere/wasmyard.toml"), &env).expect_err("no file");
     let expected = "\

@@ -22,6 +22,8 @@ pub struct Manifest {
     pub postgres: Postgres,
     /// The Redis that the services share.
     pub redis: Redis,
+    /// How callers prove who they are.
+    pub auth: Auth,
     /// The engine that all services run in.
     pub runtime: Runtime,
     /// The services by name, in name order.
@@ -118,6 +120,18 @@ pub struct Redis {
     pub url: Option<String>,
 }
 
+/// `[auth]`: access tokens, and the keys that sign them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Auth {
+    /// The secret under which the signing keys are encrypted. `None`: the local form makes
+    /// one and keeps it in its state folder.
+    pub key: Option<String>,
+    /// `iss` of a token: who issues it. A token of another one is refused.
+    pub issuer: String,
+    /// `aud` of a token: for whom it is meant. A token for another one is refused.
+    pub audience: String,
+}
+
 /// `[runtime]`: the engine that all services run in.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Runtime {
@@ -162,7 +176,7 @@ pub struct Service {
 }
 
 /// A path template and the methods it answers.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Route {
     /// `/api/v1/users/{id}`: `{name}` stands for one segment.
     pub path: String,
@@ -171,6 +185,8 @@ pub struct Route {
     /// The cache key of what a GET without a query answers, with the path's parameters
     /// in it: `users:{id}`. The host then looks there before it enters the guest.
     pub cache: Option<String>,
+    /// Who may ask.
+    pub auth: RouteAuth,
     /// How many requests of one client it takes, in place of the service's limit.
     pub rate_limit: Option<RateLimit>,
 }
@@ -188,6 +204,45 @@ pub struct RateLimit {
     pub strict: bool,
     /// The methods of the route that it is for. Empty: all of them.
     pub methods: Vec<String>,
+}
+
+/// Who may ask for a route.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RouteAuth {
+    /// Whether a caller must prove who they are, by method; a method that is not here has
+    /// [`AuthLevel::None`].
+    pub levels: BTreeMap<String, AuthLevel>,
+    /// The role that a caller who is known must hold.
+    pub role: Option<String>,
+    /// `local_auth = "optional"`: in the local form, what is required is only optional.
+    pub local_optional: bool,
+}
+
+impl RouteAuth {
+    /// What holds for a method, in the local form or elsewhere.
+    pub fn level(&self, method: &str, local: bool) -> AuthLevel {
+        match self.levels.get(method).copied().unwrap_or_default() {
+            AuthLevel::Required if local && self.local_optional => AuthLevel::Optional,
+            level => level,
+        }
+    }
+
+    /// Whether somebody's identity has a part in any of the route's answers.
+    pub fn asks(&self) -> bool {
+        self.levels.values().any(|level| *level != AuthLevel::None)
+    }
+}
+
+/// Whether a caller must prove who they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum AuthLevel {
+    /// Nobody is asked, and a token is not looked at.
+    #[default]
+    None,
+    /// A token that is there must be valid; without one the caller is nobody.
+    Optional,
+    /// A valid token must be there.
+    Required,
 }
 
 /// `[services.NAME.direct]`.
@@ -208,6 +263,8 @@ pub struct Grants {
     pub config: bool,
     /// `stats = true`
     pub stats: bool,
+    /// `auth = true`: it may hash passwords and issue access tokens, in anybody's name.
+    pub auth: bool,
     /// `postgres = { role = "…" }`
     pub postgres: Option<PostgresGrant>,
     /// `redis = { keys = ["…"] }`: patterns of keys, `*` for any rest.

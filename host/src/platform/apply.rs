@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 
 use super::Platform;
 use crate::manifest::{self, Manifest};
+use crate::policy::auth::check_exposure;
 use crate::runtime::{Prepared, Service};
 
 /// What a changed manifest changed.
@@ -35,6 +36,12 @@ impl Platform {
         let _applying = self.applying.lock().await;
         let current = self.manifest.load_full();
         let running = self.services();
+        for bind in [self.bind, manifest.server.bind] {
+            check_exposure(&manifest, bind, self.local)?;
+        }
+        if manifest.needs_auth() && self.authority().is_none() {
+            bail!("routes or grants ask for callers for the first time: that takes a restart");
+        }
         self.backends.prepare_roles(&manifest).await?;
 
         let mut applied = Applied { needs_restart: needs_restart(&current, &manifest), ..Applied::default() };
@@ -116,6 +123,7 @@ fn needs_restart(before: &Manifest, after: &Manifest) -> Vec<&'static str> {
         ("[admin]", before.admin != after.admin),
         ("[postgres]", before.postgres != after.postgres),
         ("[redis]", before.redis != after.redis),
+        ("[auth]", before.auth != after.auth),
         ("[runtime]", before.runtime != after.runtime),
         ("[services.*.direct].port", direct(before) != direct(after)),
     ];

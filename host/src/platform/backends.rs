@@ -7,12 +7,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::Context as _;
 
 use crate::capability::Capabilities;
+use crate::capability::auth::{HostAuth, PasswordThreads};
 use crate::capability::cache::{CacheAside, CacheCounters, RedisStore};
 use crate::capability::grants::KeyPatterns;
-use crate::capability::postgres::{PostgresPool, prepare_database, role_password};
+use crate::capability::postgres::{OwnerSession, PostgresPool, prepare_database, role_password};
 use crate::capability::redis::{GrantedRedis, RedisConnection};
 use crate::gateway::ServiceCalls;
 use crate::manifest::{self, Manifest, PostgresGrant};
+use crate::policy::auth::{Authority, PostgresKeys, Seal};
 use crate::router::CurrentRouter;
 use crate::telemetry::ServiceStats;
 
@@ -24,8 +26,15 @@ pub struct Backends {
     secret: Vec<u8>,
     redis: Option<Arc<RedisConnection>>,
     cache: Option<CacheAside>,
+    auth: Option<Accounts>,
     /// A service keeps its pool for as long as its grant stays the same.
     pools: Mutex<BTreeMap<String, (PostgresGrant, Arc<PostgresPool>)>>,
+}
+
+/// What there is for callers: who knows them, and who hashes their passwords.
+struct Accounts {
+    authority: Arc<Authority>,
+    threads: Arc<PasswordThreads>,
 }
 
 impl Backends {
@@ -41,7 +50,29 @@ impl Backends {
     ) -> anyhow::Result<Self> {
         let redis = redis_url.map(|url| RedisConnection::open(url).map(Arc::new)).transpose()?;
         let cache = redis.as_ref().map(|redis| CacheAside::new(Arc::new(RedisStore::new(redis.clone()))));
-        Ok(Self { postgres_url, secret, redis, cache, pools: Mutex::default() })
+        Ok(Self { postgres_url, secret, redis, cache, auth: None, pools: Mutex::default() })
+    }
+
+    /// Opens the keys that access tokens are signed with, encrypted under `secret`. The
+    /// first host of a database makes the first key.
+    ///
+    /// # Errors
+    /// There is no database, it cannot be reached, or its keys were encrypted under
+    /// another secret.
+    pub async fn open_authority(&mut self, settings: &manifest::Auth, secret: &[u8]) -> anyhow::Result<()> {
+        let url = self
+            .postgres_url
+            .as_deref()
+            .context("the keys are kept in Postgres, but postgres.url is empty")?;
+        let store = PostgresKeys::open(OwnerSession::new(url)?).await?;
+        let authority = Arc::new(Authority::open(store, Seal::new(secret)?, settings).await?);
+        self.auth = Some(Accounts { authority, threads: Arc::new(PasswordThreads::start()?) });
+        Ok(())
+    }
+
+    /// Who knows the callers, if anything in the manifest asked for that at the start.
+    pub fn authority(&self) -> Option<&Arc<Authority>> {
+        self.auth.as_ref().map(|accounts| &accounts.authority)
     }
 
     /// The Redis, if there is one.
@@ -101,6 +132,12 @@ impl Backends {
         if let Some(grant) = &grants.cache {
             let cache = self.cache.as_ref().context(no_redis).with_context(named)?;
             capabilities.cache = Some(cache.grant(grant, counters.clone()));
+        }
+        if grants.auth {
+            let accounts =
+                self.auth.as_ref().context("grants auth, but there are no keys").with_context(named)?;
+            let auth = HostAuth::new(accounts.authority.clone(), accounts.threads.clone());
+            capabilities.auth = Some(Arc::new(auth));
         }
         if !grants.services.is_empty() {
             capabilities.services =

@@ -6,6 +6,7 @@ mod backends;
 mod operator;
 
 use std::collections::{BTreeMap, HashSet};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -24,6 +25,7 @@ use crate::capability::redis::RedisConnection;
 use crate::limits::SERVICES_STARTING_MAX;
 use crate::local::Progress;
 use crate::manifest::{self, Manifest};
+use crate::policy::auth::Authority;
 use crate::router::{CurrentRouter, Handler, Router, Settings};
 use crate::runtime::component::ComponentStore;
 use crate::runtime::{Engine, Service, Start, Terms};
@@ -43,6 +45,10 @@ pub struct Platform {
     services: ArcSwap<BTreeMap<String, Arc<Service>>>,
     /// The manifest in force.
     manifest: ArcSwap<Manifest>,
+    /// The local form, which relieves some routes of tokens.
+    local: bool,
+    /// Where the public listener is bound, whatever a changed manifest says.
+    bind: IpAddr,
     /// Held while a manifest is being put in force.
     applying: Mutex<()>,
     started_at: Timestamp,
@@ -50,7 +56,8 @@ pub struct Platform {
 }
 
 impl Platform {
-    /// Starts every service of the manifest. `progress` is told each step.
+    /// Starts every service of the manifest, in the local form or not. `progress` is told
+    /// each step.
     ///
     /// # Errors
     /// A backend's address is none, or a component is refused; nothing serves then.
@@ -58,6 +65,7 @@ impl Platform {
         manifest: Manifest,
         state_dir: &Path,
         backends: Backends,
+        local: bool,
         progress: &Progress<'_>,
     ) -> anyhow::Result<Arc<Self>> {
         let started_at = Timestamp::now();
@@ -72,6 +80,8 @@ impl Platform {
             router,
             services: ArcSwap::default(),
             manifest: ArcSwap::from_pointee(manifest.clone()),
+            local,
+            bind: manifest.server.bind,
             applying: Mutex::default(),
             started_at,
             draining: AtomicBool::new(false),
@@ -88,6 +98,11 @@ impl Platform {
     /// The Redis that the services share, if there is one.
     pub fn redis(&self) -> Option<&Arc<RedisConnection>> {
         self.backends.redis()
+    }
+
+    /// Who knows the callers, if anybody has to.
+    pub fn authority(&self) -> Option<&Arc<Authority>> {
+        self.backends.authority()
     }
 
     /// From now on the host says that it should not be sent requests.
@@ -168,7 +183,7 @@ impl Platform {
             let service = services.get(&entry.name)?.clone();
             Some((entry, service as Arc<dyn Handler>))
         });
-        let router = Router::new(Settings::from(&manifest.server), ends)?;
+        let router = Router::new(Settings::of(&manifest.server, self.local), ends)?;
         self.services.store(Arc::new(services));
         self.router.store(Arc::new(router));
         Ok(())

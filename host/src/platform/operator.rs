@@ -8,11 +8,12 @@ use bytes::Bytes;
 
 use super::Platform;
 use crate::admin::api::{
-    DeployFailure, DeployReport, FailureKind, History, HostInfo, HostStatus, Instances, ServiceState,
-    ServiceStatus, UnknownService, Way,
+    DeployFailure, DeployReport, FailureKind, History, HostInfo, HostStatus, Instances, KeyEntry, Keys,
+    KeysFailure, ServiceState, ServiceStatus, UnknownService, Way,
 };
 use crate::admin::{Operator, Readiness};
 use crate::manifest::{self, Isolation, Manifest};
+use crate::policy::auth::Keyring;
 use crate::runtime::Service;
 
 #[async_trait]
@@ -43,6 +44,18 @@ impl Operator for Platform {
         Ok(History { service: service.to_owned(), versions: found.history() })
     }
 
+    async fn keys(&self) -> Result<Keys, KeysFailure> {
+        let authority = self.authority().ok_or(KeysFailure::Unused)?;
+        Ok(keys(&authority.keys()))
+    }
+
+    async fn rotate_keys(&self, revoke: bool) -> Result<Keys, KeysFailure> {
+        let authority = self.authority().ok_or(KeysFailure::Unused)?;
+        let rotated = if revoke { authority.revoke().await } else { authority.rotate().await };
+        let rotated = rotated.map_err(|error| KeysFailure::Host(format!("{error:#}")))?;
+        Ok(keys(&rotated))
+    }
+
     async fn deploy(&self, service: &str, component: Bytes) -> Result<DeployReport, DeployFailure> {
         self.operand(service)?.deploy(component, Way::Deploy).await
     }
@@ -66,6 +79,11 @@ impl Platform {
             kind: FailureKind::UnknownService { nearest },
         })
     }
+}
+
+fn keys(ring: &Keyring) -> Keys {
+    let key = |(kid, made_at, state): (&str, _, _)| KeyEntry { kid: kid.to_owned(), made_at, state };
+    Keys { keys: ring.states().map(key).collect() }
 }
 
 fn status(service: &Service, manifest: &Manifest) -> ServiceStatus {

@@ -1,7 +1,8 @@
 //! What the host does to every request and every answer, whichever service it is
-//! for. One file for each policy, each a function of the message alone, so that it is
-//! tested without a server.
+//! for. One file or folder for each policy, each a function of the message alone (and,
+//! for [`auth`], of the keys at hand), so that it is tested without a server.
 
+pub mod auth;
 mod client_address;
 mod conditional;
 mod fields;

@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::component::{Compiled, ComponentStore, Digest};
 use super::message::{Request, RequestId};
+use super::priority::lower_priority;
 use super::refusal::Refusal;
 use super::version::Version;
 use crate::admin::api::{DeployFailure, FailureKind, Step};
@@ -84,16 +85,6 @@ async fn aside(
     });
     spawned.map_err(|error| Refusal::Host(error.into()))?;
     receive.await.unwrap_or_else(|_| Err(Refusal::Invalid("the compiler panicked".into())))
-}
-
-/// A thread that compiles gives way to those that serve: a deploy may take longer, a
-/// request may not.
-fn lower_priority() {
-    // On Linux 0 means the calling thread, and that one alone. Should it fail, the
-    // compilation competes with the serving threads; that is slower, not wrong.
-    #[expect(unsafe_code, reason = "neither std nor nix has this call")]
-    // SAFETY: it takes three numbers and touches no memory.
-    let _ = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, 10) };
 }
 
 /// What a version must answer before it may serve.

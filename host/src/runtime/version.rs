@@ -295,6 +295,9 @@ fn add_grants(linker: &mut Linker<Context>, grants: &Grants) -> wasmtime::Result
     if grants.cache.is_some() {
         platform::cache::add_to_linker::<_, Host>(linker, host)?;
     }
+    if grants.auth {
+        platform::auth::add_to_linker::<_, Host>(linker, host)?;
+    }
     if !grants.services.is_empty() {
         platform::services::add_to_linker::<_, Host>(linker, host)?;
     }

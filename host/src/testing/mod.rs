@@ -39,11 +39,13 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 
+mod auth;
 mod harness;
 mod postgres;
 mod redis;
 pub mod servers;
 
+pub use auth::FakeAuth;
 pub use harness::{Answer, Call, Harness, HarnessBuilder, reply};
 pub use postgres::{Asked, ScriptedAnswer, ScriptedPostgres, rows, violation};
 pub use redis::FakeRedis;

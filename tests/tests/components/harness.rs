@@ -7,7 +7,9 @@ use wasmyard::capability::log::Level;
 use wasmyard::manifest::Isolation;
 use wasmyard::runtime::Failure;
 use wasmyard::runtime::Refusal;
-use wasmyard::testing::{FakeRedis, Harness, HarnessBuilder, ScriptedAnswer, ScriptedPostgres, reply};
+use wasmyard::testing::{
+    FakeAuth, FakeRedis, Harness, HarnessBuilder, ScriptedAnswer, ScriptedPostgres, reply,
+};
 use wasmyard_tests::components;
 
 use crate::{service, start};
@@ -32,7 +34,7 @@ async fn an_import_that_is_not_granted_is_refused_by_its_name() {
     assert_eq!(service, "wants_everything");
     let mut names: Vec<_> = missing.iter().map(|(import, _)| import.as_str()).collect();
     names.sort_unstable();
-    let lacking = ["cache", "postgres", "redis", "services"];
+    let lacking = ["auth", "cache", "postgres", "redis", "services"];
     assert_eq!(names, lacking.map(|name| format!("wasmyard:platform/{name}@1.0.0")));
     assert!(
         refused.to_string().contains(r#"add `postgres = { role = "wants_everything_service" }`"#),
@@ -43,12 +45,14 @@ async fn an_import_that_is_not_granted_is_refused_by_its_name() {
         .named("greedy")
         .postgres(ScriptedPostgres::new().expect("SELECT 1", ScriptedAnswer::Affected(0)))
         .redis(FakeRedis::new())
+        .auth(FakeAuth::default())
         .peer("users", |_| reply(200, "{}"))
         .setting("setting", "7");
     let granted = started(granted).await;
     let answer = granted.get("/work").await.expect("an answer");
     let said = answer.json().as_str().map(str::to_owned).expect("text");
     assert!(said.starts_with(r#"Some("7") true true true true "#), "{said}");
+    assert!(said.ends_with(" 1:admin"), "{said}");
     assert_eq!(granted.called()[0].1.path, "/health");
     let logged = granted.logged();
     assert_eq!((logged[0].level, logged[0].message.as_str()), (Level::Info, "all of it"));

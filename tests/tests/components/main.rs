@@ -1,6 +1,7 @@
 //! Components alone, with the capabilities that a test scripts: each test takes
 //! milliseconds, once the component's code is on disk.
 
+mod accounts;
 mod harness;
 mod orders;
 mod products;

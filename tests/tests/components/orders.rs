@@ -124,6 +124,68 @@ async fn the_total_is_price_times_quantity_to_the_cent() {
 }
 
 #[tokio::test]
+async fn an_order_is_for_the_caller_unless_an_admin_says_for_whom() {
+    let body = |user: serde_json::Value| json!({ "user_id": user, "product_id": 2, "quantity": 1 });
+    for (caller, role, user, expected) in [
+        ("2", "customer", json!(null), Ok(2)),
+        ("2", "customer", json!(2), Ok(2)),
+        ("2", "customer", json!(1), Err(403)),
+        ("4", "admin", json!(1), Ok(1)),
+        ("4", "admin", json!(null), Ok(4)),
+        ("4", "admin", json!(0), Err(422)),
+    ] {
+        let mut postgres = ScriptedPostgres::new();
+        if expected.is_ok() {
+            postgres = postgres.expect("INSERT INTO orders", order("pending"));
+        }
+        let service = started(shop(&postgres, &FakeRedis::new(), "999.00")).await;
+        let answer = service.post(LIST, &body(user)).caller(caller, &[role]).await.expect("an answer");
+        match expected {
+            Ok(whose) => {
+                assert_eq!(answer.status, 201, "{answer:?}");
+                assert!(params(&postgres)[0].starts_with(&format!("[Int32({whose}), ")), "{caller}");
+                assert_eq!(service.called()[0].1.path, format!("/api/v1/users/{whose}"));
+            }
+            Err(status) => {
+                assert_eq!(pointers(&problem(&answer, status)), ["/user_id"]);
+                assert!(service.called().is_empty() && postgres.asked().is_empty());
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_customer_sees_their_own_orders_and_an_admin_all_of_them() {
+    // The scripted order is user 1's, and in the cache after the first look.
+    let postgres = ScriptedPostgres::new().expect("FROM orders WHERE id = $1", order("pending"));
+    let redis = FakeRedis::new();
+    let service = start("orders", &postgres, &redis).await;
+    let look = async |subject: &str, role: &str| {
+        let call = service.get("/api/v1/orders/7").caller(subject, &[role]);
+        call.await.expect("an answer").status.as_u16()
+    };
+    assert_eq!(look("2", "customer").await, 404);
+    assert_eq!(look("1", "customer").await, 200);
+    assert_eq!(look("4", "admin").await, 200);
+    assert_eq!(look("2", "customer").await, 404);
+
+    let postgres = ScriptedPostgres::new()
+        .expect("FROM orders WHERE user_id = $1 AND id > $2 ORDER BY id LIMIT $3", order("pending"))
+        .expect("FROM orders WHERE id > $1 ORDER BY id LIMIT $2", order("pending"));
+    let service = start("orders", &postgres, &redis).await;
+    for (subject, role) in [("1", "customer"), ("4", "admin")] {
+        let list = service.get(LIST).caller(subject, &[role]).await.expect("an answer");
+        assert_eq!(list.status, 200, "{list:?}");
+        assert_eq!(
+            redis.value("orders:all").is_some(),
+            role == "admin",
+            "one customer's list is not everybody's"
+        );
+    }
+    assert_eq!(params(&postgres), ["[Int32(1), Int32(0), Int64(101)]", "[Int32(0), Int64(101)]"]);
+}
+
+#[tokio::test]
 async fn an_order_that_is_wrong_names_each_field_and_writes_nothing() {
     let absent = || |_: &services::CallRequest| reply(404, "{}");
     let (postgres, redis) = (ScriptedPostgres::new(), FakeRedis::new());

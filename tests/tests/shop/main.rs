@@ -2,6 +2,7 @@
 //!
 //! One program for all of it: its tests share one Postgres server.
 
+mod auth;
 mod cache;
 mod health;
 mod hostile_input;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use http::Method;
 use wasmyard::manifest::{Manifest, Proxies, RateLimit};
 use wasmyard::testing::servers::{TestPostgres, TestRedis};
-use wasmyard_tests::{Answer, Shop, at_once, until};
+use wasmyard_tests::{Answer, Shop, at_once, repository, until};
 
 const HOUR: Duration = Duration::from_secs(3_600);
 const LIST: &str = "/api/v1/users";
@@ -199,4 +199,37 @@ async fn the_shops_own_limits_leave_a_thousand_requests_of_ten_clients_untouched
         let passed = at_once(asking.collect::<Vec<_>>()).join_all().await;
         assert_eq!(passed, [100; 10], "{path}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_guesses_passwords_is_stopped_and_the_shop_is_not() {
+    let env = |name: &str| (name == "CARGO_TARGET_DIR").then(|| "target".to_owned());
+    let own = Manifest::load(&repository().join("wasmyard.toml"), &env);
+    let login = own.as_ref().map(login_limit).expect("the shop's own manifest");
+    assert!(login.strict && login.per == Duration::from_secs(60) && login.requests <= 60, "{login:?}");
+
+    let burst = usize::try_from(login.burst).expect("a number");
+    let builder = Shop::builder().change(move |manifest| {
+        manifest.runtime.rate_limit_wait = Duration::from_secs(60);
+        let routes = &mut manifest.services.get_mut("users").expect("the service").routes;
+        let route = routes.iter_mut().find(|route| route.path == LOGIN).expect("the route");
+        route.rate_limit = Some(RateLimit { per: HOUR, ..login });
+    });
+    let shop = builder.start().await;
+    for guess in 0..burst {
+        assert_eq!(shop.try_login("alice", &format!("guess-{guess}-at-it")).await.status, 401);
+    }
+    // Not even the right one.
+    let refused = shop.try_login("alice", "alice-password").await;
+    assert_eq!(refused.problem(429)["type"], "urn:wasmyard:problem:rate-limited");
+    assert!(refused.header("retry-after").is_some(), "{refused:?}");
+    assert_eq!(shop.get(LIST).await.status, 200);
+}
+
+const LOGIN: &str = "/api/v1/auth/login";
+
+fn login_limit(manifest: &Manifest) -> RateLimit {
+    let mut routes = manifest.services["users"].routes.iter();
+    let route = routes.find(|route| route.path == LOGIN).expect("the route");
+    route.rate_limit.clone().expect("a limit")
 }

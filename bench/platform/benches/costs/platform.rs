@@ -40,7 +40,8 @@ impl Services {
         let manifest = Manifest::parse(manifest, &folder.path().join("wasmyard.toml"), &|_| None)?;
         // Nothing asks this Redis anything; it need not be there.
         let backends = Backends::new(None, Some("redis://127.0.0.1:1"), Vec::new())?;
-        let platform = Platform::start(manifest, &folder.path().join("state"), backends, &|_| {}).await?;
+        let platform =
+            Platform::start(manifest, &folder.path().join("state"), backends, false, &|_| {}).await?;
         let service = |name| platform.services().get(name).cloned().context("a service of the manifest");
         let (hello_service, caller) = (service("hello")?, service("caller")?);
         let versions = [variant(&hello, "a"), variant(&hello, "b")];

@@ -19,6 +19,7 @@ mod host;
 mod lease;
 mod migrate;
 mod numeric;
+mod owner;
 mod param;
 mod pool;
 mod role;
@@ -39,6 +40,7 @@ pub use crate::bindings::wasmyard::platform::postgres::{
 };
 pub use host::TransactionHandle;
 pub use migrate::{Prepared, prepare_database};
+pub use owner::OwnerSession;
 pub use pool::PostgresPool;
 pub use role::role_password;
 

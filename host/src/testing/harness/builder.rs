@@ -18,7 +18,7 @@ use crate::manifest::{CacheGrant, Grants, Isolation, KeysGrant, PostgresGrant, S
 use crate::runtime::component::{Compiled, ComponentStore};
 use crate::runtime::deploy::HEALTH_PATH;
 use crate::runtime::{Engine, InstanceCounts, Terms, Version};
-use crate::testing::{FakeRedis, ScriptedPostgres};
+use crate::testing::{FakeAuth, FakeRedis, ScriptedPostgres};
 
 /// What a component under test will have. Made by [`Harness::component`] and
 /// [`Harness::service`].
@@ -34,6 +34,7 @@ pub struct HarnessBuilder {
     redis: Option<FakeRedis>,
     services: ScriptedServices,
     stats: FixedStats,
+    auth: FakeAuth,
 }
 
 impl HarnessBuilder {
@@ -51,6 +52,7 @@ impl HarnessBuilder {
             redis: None,
             services: ScriptedServices::default(),
             stats: FixedStats::new(name),
+            auth: FakeAuth::default(),
         }
     }
 
@@ -126,6 +128,14 @@ impl HarnessBuilder {
         self
     }
 
+    /// Grants `auth`, with this behind it.
+    #[must_use]
+    pub fn auth(mut self, auth: FakeAuth) -> Self {
+        self.grants.auth = true;
+        self.auth = auth;
+        self
+    }
+
     /// The numbers that `stats` gives. Before the change they are 0, but for the one
     /// request that is under way; `version` is the component's own.
     #[must_use]
@@ -191,6 +201,7 @@ impl HarnessBuilder {
                 .map(|grant| redis.grant(&KeysGrant { keys: grant.keys.clone() }).1),
             services: Some(services.clone()),
             stats: Some(Arc::new(self.stats)),
+            auth: Some(Arc::new(self.auth)),
             settings: Arc::new(self.settings),
             log: Some(journal.clone()),
         };

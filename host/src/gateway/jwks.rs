@@ -1,0 +1,21 @@
+//! The public keys, for others who want to verify the host's tokens themselves.
+
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::{HeaderValue, Method};
+
+use crate::policy::auth::{Authority, JWKS_PATH};
+use crate::problem::Problem;
+use crate::runtime::{RequestId, Response};
+
+/// Answers a request for [`JWKS_PATH`].
+pub(super) fn reply(authority: Option<&Authority>, method: &Method, id: &RequestId) -> Response {
+    let Some(authority) = authority else { return Problem::not_found().response(id, JWKS_PATH) };
+    if !matches!(*method, Method::GET | Method::HEAD) {
+        return Problem::method_not_allowed(&HeaderValue::from_static("GET, HEAD")).response(id, JWKS_PATH);
+    }
+    let mut response = Response { body: authority.keys().jwks().clone(), ..Response::default() };
+    response.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/jwk-set+json"));
+    // A verifier that meets a new key should look again, and not often otherwise.
+    response.headers.insert(CACHE_CONTROL, HeaderValue::from_static("public, max-age=60"));
+    response
+}
