@@ -159,6 +159,8 @@ impl Wasmyard {
         let (process, printed) = Process::start(program.as_os_str(), Some(&folder.join("log")), |command| {
             command.args(["--json", "--manifest"]).arg(&path).args(["up", "--local"]);
             command.env("WASMYARD_LOG", "warn,access=off");
+            // Both hosts have one database, and the keys in it are encrypted.
+            command.env("WASMYARD_AUTH_KEY", "0123456789abcdef".repeat(4));
         })?;
         let mut told = serde_json::Deserializer::from_reader(printed).into_iter::<serde_json::Value>();
         let told = told.next().context("it did not start")??;

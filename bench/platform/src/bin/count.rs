@@ -140,6 +140,7 @@ direct = {{ port = 0 }}
 [services.users.grants]
 log = true
 stats = true
+auth = true
 postgres = {{ role = "users_service" }}
 redis = {{ keys = ["users:*"] }}
 cache = {{ keys = ["users:*"] }}
