@@ -25,8 +25,8 @@ pub struct Authority {
     seal: Seal,
     issuer: String,
     audience: String,
-    /// When the store was asked last, after the start. Held while it is asked, so that what was read first
-    /// never replaces what was read later.
+    /// When the store was asked last, after the start. Held while it is asked, so that what
+    /// was read first never replaces what was read later.
     looked: Mutex<Option<Instant>>,
 }
 
