@@ -65,18 +65,26 @@ pub(super) enum Source {
 pub(super) struct Certificate {
     source: Source,
     current: ArcSwap<CertifiedKey>,
+    /// How the files were before they were read first.
+    first: Stamp,
 }
 
 impl Certificate {
     /// Loads it, or makes it.
     pub(super) fn load(source: Source) -> Result<Self, CertificateError> {
+        let before = Stamp::of(&source);
         let current = ArcSwap::from_pointee(read(&source)?);
-        Ok(Self { source, current })
+        let first = match source {
+            // What changes from here on is news, though nobody watches yet.
+            Source::Files { .. } => before,
+            Source::SelfSigned(_) => Stamp::of(&source),
+        };
+        Ok(Self { source, current, first })
     }
 
     /// Looks at the files now and then, for ever.
     pub(super) async fn watch(self: Arc<Self>) {
-        let mut seen = self.stamp().await;
+        let mut seen = self.first;
         loop {
             tokio::time::sleep(limits::CERTIFICATE_POLL).await;
             seen = self.look(seen).await;
@@ -87,42 +95,52 @@ impl Certificate {
     /// they are. What is broken is logged, and the certificate before it stays; so a
     /// pair of which only one file has been replaced yet does no harm.
     async fn look(self: &Arc<Self>, seen: Stamp) -> Stamp {
-        let stamp = self.stamp().await;
-        if stamp == seen && !self.source.is_due() {
-            return seen;
-        }
         let certificate = Arc::clone(self);
-        let read = tokio::task::spawn_blocking(move || read(&certificate.source)).await;
+        let read = tokio::task::spawn_blocking(move || {
+            let source = &certificate.source;
+            let stamp = Stamp::of(source);
+            if stamp == seen && !source.is_due() {
+                return (seen, None);
+            }
+            let read = read(source);
+            // Files that change while they are read are read again; what we have just
+            // written is not news.
+            let stamp = if let Source::SelfSigned(_) = source { Stamp::of(source) } else { stamp };
+            (stamp, Some(read))
+        });
+        let (stamp, read) = match read.await {
+            Ok(looked) => looked,
+            Err(error) => {
+                tracing::error!(%error, "certificate not loaded; the one before stays");
+                return seen;
+            }
+        };
         match read {
-            Ok(Ok(key)) => {
+            None => {}
+            Some(Ok(key)) => {
                 self.current.store(Arc::new(key));
                 tracing::info!("certificate loaded");
             }
-            Ok(Err(error)) => tracing::warn!(%error, "certificate not loaded; the one before stays"),
-            Err(error) => tracing::error!(%error, "certificate not loaded; the one before stays"),
+            Some(Err(error)) => tracing::warn!(%error, "certificate not loaded; the one before stays"),
         }
-        match self.source {
-            // Files that change while they are read are read again.
-            Source::Files { .. } => stamp,
-            // What we have just written is not news.
-            Source::SelfSigned(_) => self.stamp().await,
-        }
-    }
-
-    /// What changes when a file does: links are followed, since secrets are often
-    /// mounted as links that move.
-    async fn stamp(&self) -> Stamp {
-        let (cert, key) = self.source.files();
-        [stamp(&cert).await, stamp(&key).await]
+        stamp
     }
 }
 
 /// Time and size of certificate and key; `None` where there is no file.
-type Stamp = [Option<(SystemTime, u64)>; 2];
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Stamp([Option<(SystemTime, u64)>; 2]);
 
-async fn stamp(path: &PathBuf) -> Option<(SystemTime, u64)> {
-    let file = tokio::fs::metadata(path).await.ok()?;
-    Some((file.modified().ok()?, file.len()))
+impl Stamp {
+    /// What changes when a file does: links are followed, since secrets are often
+    /// mounted as links that move.
+    fn of(source: &Source) -> Self {
+        let (cert, key) = source.files();
+        Self([cert, key].map(|path| {
+            let file = std::fs::metadata(path).ok()?;
+            Some((file.modified().ok()?, file.len()))
+        }))
+    }
 }
 
 impl ResolvesServerCert for Certificate {
@@ -213,11 +231,11 @@ mod tests {
         let dir = tempfile::tempdir().expect("a folder");
         let first = write_pair(dir.path());
         let certificate = Arc::new(Certificate::load(files(dir.path())).expect("loaded"));
-        let seen = certificate.stamp().await;
         assert_eq!(leaf(&certificate), first);
 
+        // Also what changes before anybody watches.
         let second = write_pair(dir.path());
-        let seen = certificate.look(seen).await;
+        let seen = certificate.look(certificate.first).await;
         assert_eq!(leaf(&certificate), second);
 
         let key = fs::read(dir.path().join("key.pem")).expect("the key");
