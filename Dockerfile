@@ -5,7 +5,9 @@
 #
 #   docker build --tag wasmyard .
 
-FROM rust:1.95-bookworm AS build
+FROM rust:1.95.0-bookworm AS build
+# The one that the image has: rust-toolchain.toml names a channel, which would be fetched.
+ENV RUSTUP_TOOLCHAIN=1.95.0
 RUN rustup target add wasm32-wasip2
 WORKDIR /src
 COPY . .

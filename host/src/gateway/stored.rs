@@ -88,7 +88,8 @@ impl<'a> Stored<'a> {
         let rendition = near.entry.rendition.load();
         let fits = |rendition: &&Arc<Rendition>| {
             Arc::ptr_eq(&rendition.version, &near.version.label)
-                && Arc::ptr_eq(&rendition.route, &self.endpoint.route)
+                // Each of a service's doors has the template in a place of its own.
+                && rendition.route == self.endpoint.route
         };
         let Some(rendition) = rendition.as_ref().filter(fits) else { return Some(Look::Guest(None)) };
         near.counters.near_hit();

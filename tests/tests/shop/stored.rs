@@ -86,6 +86,22 @@ async fn a_stored_answer_is_the_services_own_to_the_byte() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_one_door_has_answered_the_other_answers_too() {
+    let shop = shop().await;
+    let path = "/api/v1/users/1";
+    let (client, direct) = (shop.new_client(), format!("http://{}{path}", shop.direct("users")));
+    eventually("neither door enters the service, in turn", async || {
+        let before = entries(&shop, "users");
+        for _ in 0..2 {
+            assert_eq!(shop.get(path).await.status, 200);
+            assert_eq!(Answer::to(client.get(&direct)).await.status, 200);
+        }
+        (entries(&shop, "users") == before).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn without_a_near_cache_stored_answers_come_from_redis_and_no_write_is_missed() {
     let builder = Shop::builder().change(|manifest| {
         for service in manifest.services.values_mut() {
