@@ -25,7 +25,7 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
         target/wasm32-wasip2/component/users.wasm \
         target/wasm32-wasip2/component/products.wasm \
         target/wasm32-wasip2/component/orders.wasm \
-    && cp -r wasmyard.toml migrations sample_data /out/srv/
+    && cp -r wasmyard.toml migrations sample_data web /out/srv/
 
 FROM debian:bookworm-slim
 # A number, so that Kubernetes can tell that it is not root. The state folder and the

@@ -12,6 +12,7 @@ pub mod limiter;
 pub mod limits;
 pub mod local;
 pub mod manifest;
+pub mod pages;
 pub mod platform;
 pub mod policy;
 pub mod problem;

@@ -299,6 +299,14 @@ pub const RATE_LIMIT_LEASE_PART: u64 = 4;
 /// And no more than comes back in this time, so that what a client lacks is soon there again.
 pub const RATE_LIMIT_LEASE_SPAN: Duration = Duration::from_secs(5);
 
+// ---- Pages ------------------------------------------------------------------
+
+/// Files of `pages.folder`, its folders included: far more than a page without a build step
+/// has; a folder of dependencies given by mistake is refused.
+pub const PAGES_FILES_MAX: usize = 1_000;
+/// Bytes of those files, which stay in memory.
+pub const PAGES_BYTES_MAX: usize = 32 * MIB;
+
 // ---- The manifest -----------------------------------------------------------
 
 /// A manifest's file: thousands of services fit in; a wrong file given by mistake

@@ -258,7 +258,7 @@ fn adapted(manifest: &str, root: &Path, ports: [u16; 3]) -> String {
         let line = match (component, port) {
             (Some((_, path)), _) => format!("component = {path:?}"),
             (_, Some(index)) => format!("port = {}", ports[index]),
-            _ if line.starts_with("migrations = ") || line.starts_with("sample_data = ") => {
+            _ if ["migrations = ", "sample_data = ", "folder = "].iter().any(|key| line.starts_with(key)) => {
                 line.replacen('"', &format!("\"{}/", root.display()), 1)
             }
             _ => line.to_owned(),

@@ -256,7 +256,7 @@ fn own_manifest(dir: &Path, database: &str, redis: &str) -> Manifest {
     replace("${DATABASE_URL:-}", database);
     replace("${REDIS_URL:-}", redis);
     let here = repository().display().to_string();
-    for folder in ["\"migrations", "\"sample_data/"] {
+    for folder in ["\"migrations", "\"sample_data/", "folder = \"web"] {
         replace(folder, &folder.replace('"', &format!("\"{here}/")));
     }
     replace("${CARGO_TARGET_DIR:-target}/wasm32-wasip2/component/", "");

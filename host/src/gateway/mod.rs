@@ -41,6 +41,7 @@ use stored::{Look, Stored};
 use crate::limiter::{Client, Limiter, Verdict};
 use crate::limits;
 use crate::manifest::Runtime;
+use crate::pages::CurrentPages;
 use crate::policy::auth::{Authority, JWKS_PATH};
 use crate::policy::{self, REQUEST_ID, VERSION};
 use crate::problem::{Kind, Problem};
@@ -57,6 +58,8 @@ pub struct Gateway {
     unrouted: Arc<RouteStats>,
     body_room: BodyRoom,
     limiter: Limiter,
+    /// What the public listener answers where no route does.
+    pages: Arc<CurrentPages>,
 }
 
 /// A request's answer on its way out, with what it will be counted and logged under.
@@ -79,6 +82,7 @@ impl Gateway {
             unrouted: Arc::default(),
             body_room: BodyRoom::new(limits::REQUEST_BODIES_BYTES_MAX),
             limiter: Limiter::new(None, &Runtime::default()),
+            pages: Arc::default(),
         }
     }
 
@@ -92,6 +96,12 @@ impl Gateway {
     #[must_use]
     pub fn with_authority(self, authority: Option<Arc<Authority>>) -> Self {
         Self { authority, ..self }
+    }
+
+    /// The same, with pages where no route is.
+    #[must_use]
+    pub fn with_pages(self, pages: Arc<CurrentPages>) -> Self {
+        Self { pages, ..self }
     }
 
     /// What is counted for paths that no route has.
@@ -160,7 +170,13 @@ impl Gateway {
             Match::NotFound if head.method == Method::OPTIONS && path == "*" => {
                 options(HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")).into()
             }
-            Match::NotFound => Problem::not_found().response(id, path).into(),
+            Match::NotFound => {
+                let page = match peer.listener {
+                    ListenerKind::Direct(_) => None,
+                    _ => self.pages.load().reply(&head, id),
+                };
+                page.unwrap_or_else(|| Problem::not_found().response(id, path)).into()
+            }
         }
     }
 

@@ -155,6 +155,7 @@ async fn start_over(
     let limiter = Limiter::new(platform.redis().cloned(), &manifest.runtime);
     let gateway = Gateway::new(platform.router().clone())
         .limited_by(limiter)
+        .with_pages(platform.pages().clone())
         .with_authority(platform.authority().cloned());
     let token = AdminToken::read_or_create(&options.state_dir)?;
     let unrouted = gateway.unrouted().clone();

@@ -1,7 +1,7 @@
 //! The local form's watch: a component whose file changes is deployed, a manifest that
-//! changes is put in force.
+//! changes is put in force, a page that changes is served.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -19,14 +19,21 @@ pub(super) fn files(manifest: &Manifest) -> FileWatch {
 /// Watches. The future runs until it is dropped.
 pub(super) async fn watch(platform: Arc<Platform>, mut files: FileWatch, manifest: PathBuf) {
     let mut components = platform.component_files();
+    watch_more(&mut files, &platform, &components, &manifest);
     loop {
         let changed = files.changed().await;
         let mut touched: BTreeSet<String> = BTreeSet::new();
         if changed.contains(&manifest) {
             touched.extend(apply(&platform, &manifest).await);
             components = platform.component_files();
-            files.set(components.values().cloned().chain([manifest.clone()]));
         }
+        if platform.pages().load().read_from().any(|file| changed.contains(file)) {
+            match platform.reload_pages() {
+                Ok(()) => tracing::info!("the changed pages are served"),
+                Err(error) => tracing::warn!("the changed pages are refused, the old ones stay: {error:#}"),
+            }
+        }
+        watch_more(&mut files, &platform, &components, &manifest);
         let of_changed = components.iter().filter(|(_, file)| changed.contains(file));
         touched.extend(of_changed.map(|(service, _)| service.clone()));
         for service in touched {
@@ -36,6 +43,18 @@ pub(super) async fn watch(platform: Arc<Platform>, mut files: FileWatch, manifes
             }
         }
     }
+}
+
+/// Watches what is in use now: a changed manifest or folder may name other files.
+fn watch_more(
+    files: &mut FileWatch,
+    platform: &Platform,
+    components: &BTreeMap<String, PathBuf>,
+    manifest: &Path,
+) {
+    let pages = platform.pages().load();
+    let known = components.values().chain(pages.read_from()).cloned();
+    files.set(known.chain([manifest.to_owned()]));
 }
 
 /// Puts a changed manifest in force; returns the services whose component may now be

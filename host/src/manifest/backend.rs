@@ -51,7 +51,8 @@ pub(super) fn existing_file(reading: &Reading<'_>, text: &Text, key: &str) -> Pa
     path
 }
 
-fn existing_dir(reading: &Reading<'_>, text: &Text, key: &str) -> PathBuf {
+/// The same for a folder.
+pub(super) fn existing_dir(reading: &Reading<'_>, text: &Text, key: &str) -> PathBuf {
     let path = reading.dir.join(&text.value);
     if !path.is_dir() {
         missing(reading, text, key, if path.exists() { "is not a folder" } else { "does not exist" });

@@ -8,7 +8,7 @@ use toml::de::DeTable;
 use super::fault::{Fault, ManifestErrors};
 use super::reader::{Reading, Table};
 use super::source::Source;
-use super::{Manifest, auth, backend, conflict, runtime, server, service};
+use super::{Manifest, auth, backend, conflict, pages, runtime, server, service};
 use crate::limits::MANIFEST_BYTES_MAX;
 
 impl Manifest {
@@ -91,6 +91,7 @@ fn read(reading: &Reading<'_>, path: &Path) -> Manifest {
         postgres: backend::read_postgres(reading, &root),
         redis: backend::read_redis(reading, &root),
         auth: auth::read(reading, &root),
+        pages: pages::read(reading, &root),
         runtime,
         services: services.iter().map(|read| (read.service.name.clone(), read.service.clone())).collect(),
     };

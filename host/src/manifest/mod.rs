@@ -24,6 +24,7 @@
 //! | `postgres.sample_data` | a file | none |
 //! | `auth.key` | a secret of 32 characters or more | the local form makes its own |
 //! | `auth.issuer`, `auth.audience` | text | `wasmyard` |
+//! | `pages.folder` | a folder | none |
 //! | `runtime.instances_max` | 1 to 20,000 | 2,000 |
 //! | `runtime.hosts` | 1 to 1,000 | 1 |
 //! | `runtime.rate_limit_wait_ms` | 1 to 1,000 | 30 |
@@ -62,6 +63,7 @@ mod conflict;
 mod fault;
 mod grant;
 mod load;
+mod pages;
 mod rate_limit;
 mod reader;
 mod reference;

@@ -25,6 +25,7 @@ const SHOWN: &[&str] = &[
     "cache",
     "cert",
     "component",
+    "folder",
     "health_path",
     "http_port",
     "https_port",

@@ -52,6 +52,7 @@ fn an_empty_manifest_has_every_default() {
     assert_eq!(manifest.server.https_port, limits::HTTPS_PORT);
     assert_eq!(manifest.admin.port, limits::ADMIN_PORT);
     assert_eq!(manifest.postgres, Postgres { url: None, migrations: None, sample_data: None });
+    assert_eq!(manifest.pages, None);
     assert_eq!(manifest.redis.url, None);
     assert!(manifest.services.is_empty());
 }
@@ -77,6 +78,8 @@ fn a_full_manifest_is_read_to_the_last_key() {
         sample_data = "sample.sql"
         [redis]
         url = "${EMPTY}"
+        [pages]
+        folder = "migrations"
         [services.users]
         component = "made/later.wasm"
         build = ["make", "users"]
@@ -109,6 +112,7 @@ fn a_full_manifest_is_read_to_the_last_key() {
     assert_eq!(manifest.server.proxies.field, ProxyField::Forwarded);
     assert_eq!(manifest.admin.port, 0);
     assert_eq!(manifest.postgres.migrations, Some(manifest.dir.join("migrations")));
+    assert_eq!(manifest.pages, Some(manifest.dir.join("migrations")));
     assert_eq!(manifest.redis.url, None);
     let users = &manifest.services["users"];
     assert_eq!(users.component, manifest.dir.join("made/later.wasm"));

@@ -24,6 +24,8 @@ pub struct Manifest {
     pub redis: Redis,
     /// How callers prove who they are.
     pub auth: Auth,
+    /// `pages.folder`: files that the public listener serves as they are, from `/` on.
+    pub pages: Option<PathBuf>,
     /// The engine that all services run in.
     pub runtime: Runtime,
     /// The services by name, in name order.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 
-use super::Platform;
+use super::{Platform, load_pages};
 use crate::manifest::{self, Manifest};
 use crate::policy::auth::check_exposure;
 use crate::runtime::{Prepared, Service};
@@ -42,6 +42,7 @@ impl Platform {
         if manifest.needs_auth() && self.authority().is_none() {
             bail!("routes or grants ask for callers for the first time: that takes a restart");
         }
+        let pages = load_pages(&manifest)?;
         self.backends.prepare_roles(&manifest).await?;
 
         let mut applied = Applied { needs_restart: needs_restart(&current, &manifest), ..Applied::default() };
@@ -69,6 +70,7 @@ impl Platform {
             running.keys().filter(|name| !manifest.services.contains_key(*name)).cloned().collect();
 
         self.put_in_place(&manifest, services)?;
+        self.pages.store(Arc::new(pages));
         for (service, version) in prepared {
             if let Err(failure) = service.adopt(version).await {
                 tracing::warn!(service = %service.name(), "{failure}");
@@ -89,6 +91,15 @@ impl Platform {
         if let (Some(component), Some(running)) = (component, running) {
             running.deploy_file(&component).await?;
         }
+        Ok(())
+    }
+
+    /// Reads the folder of pages anew.
+    ///
+    /// # Errors
+    /// What in it cannot be served; the pages stay as they were then.
+    pub fn reload_pages(&self) -> anyhow::Result<()> {
+        self.pages.store(Arc::new(load_pages(&self.manifest.load())?));
         Ok(())
     }
 

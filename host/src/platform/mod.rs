@@ -25,6 +25,7 @@ use crate::capability::redis::RedisConnection;
 use crate::limits::SERVICES_STARTING_MAX;
 use crate::local::Progress;
 use crate::manifest::{self, Manifest};
+use crate::pages::{CurrentPages, Pages};
 use crate::policy::auth::Authority;
 use crate::router::{CurrentRouter, Handler, Router, Settings};
 use crate::runtime::component::ComponentStore;
@@ -43,6 +44,7 @@ pub struct Platform {
     backends: Backends,
     router: Arc<CurrentRouter>,
     services: ArcSwap<BTreeMap<String, Arc<Service>>>,
+    pages: Arc<CurrentPages>,
     /// The manifest in force.
     manifest: ArcSwap<Manifest>,
     /// The local form, which relieves some routes of tokens.
@@ -79,6 +81,7 @@ impl Platform {
             backends,
             router,
             services: ArcSwap::default(),
+            pages: Arc::new(ArcSwap::from_pointee(load_pages(&manifest)?)),
             manifest: ArcSwap::from_pointee(manifest.clone()),
             local,
             bind: manifest.server.bind,
@@ -118,6 +121,11 @@ impl Platform {
     /// The services by name.
     pub fn services(&self) -> Arc<BTreeMap<String, Arc<Service>>> {
         self.services.load_full()
+    }
+
+    /// The files that are served as they are.
+    pub fn pages(&self) -> &Arc<CurrentPages> {
+        &self.pages
     }
 
     /// Drops instances that nobody needs, again and again. Ends when the platform does.
@@ -188,4 +196,10 @@ impl Platform {
         self.router.store(Arc::new(router));
         Ok(())
     }
+}
+
+/// Reads the folder of pages, if there is one.
+fn load_pages(manifest: &Manifest) -> anyhow::Result<Pages> {
+    let folder = manifest.pages.as_deref();
+    folder.map_or_else(|| Ok(Pages::default()), Pages::load).context("pages.folder")
 }

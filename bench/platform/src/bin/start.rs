@@ -53,7 +53,8 @@ fn shop() -> anyhow::Result<String> {
     let root = workspace().display();
     Ok(text
         .replace("\"migrations\"", &format!("\"{root}/migrations\""))
-        .replace("\"sample_data/", &format!("\"{root}/sample_data/")))
+        .replace("\"sample_data/", &format!("\"{root}/sample_data/"))
+        .replace("\"web\"", &format!("\"{root}/web\"")))
 }
 
 fn start(manifest: &Path, database: &str, redis: &str) -> anyhow::Result<Steps> {
