@@ -1,0 +1,170 @@
+// The stream of order events: a WebSocket, or Server-Sent Events where no WebSocket gets
+// through. It reconnects by itself and goes on after the last event that it has seen.
+
+import { token, renew } from './session.js';
+
+const PATH = '/api/v1/orders';
+const PROTOCOL = 'wasmyard.events.v1';
+const BACKOFF_MIN_MS = 500;
+const BACKOFF_MAX_MS = 15_000;
+/** A server that sends nothing at all for so long, heartbeats included, is gone. */
+const SILENCE_MAX_MS = 60_000;
+/** Sockets in a row that never open, before the other way is tried. */
+const SOCKET_FAILURES_MAX = 2;
+
+/** Close codes that say: at once again, with the cursor. */
+const AGAIN = new Set([1001, 1012, 1013]);
+/** Close codes that say: the token has run out. */
+const EXPIRED = new Set([1008, 4401]);
+
+export class Live {
+  /**
+   * @param {(event: object) => void} onEvent each event once, in order
+   * @param {(state: string, waitMs?: number) => void} onState `connecting`, `live`,
+   *   `waiting` with how long, `offline`, `signed-out`
+   */
+  constructor(onEvent, onState) {
+    this.onEvent = onEvent;
+    this.onState = onState;
+    this.cursor = null;
+    this.failures = 0;
+    this.socketFailures = 0;
+    this.running = false;
+    addEventListener('online', () => this.now());
+    addEventListener('offline', () => this.suspect());
+  }
+
+  /** Begins, from now on. */
+  start() {
+    this.stop();
+    this.running = true;
+    this.cursor = null;
+    this.#connect();
+  }
+
+  /** Ends, and forgets what it has seen. */
+  stop() {
+    this.running = false;
+    this.#drop();
+    this.onState('signed-out');
+  }
+
+  /** Connects at once instead of waiting any longer. */
+  now() {
+    if (this.running && !this.abort) this.#connect();
+  }
+
+  /** Somebody else could not reach the server: what looks open may be dead. */
+  suspect() {
+    if (!this.running || !this.abort) return;
+    this.#drop();
+    this.#again();
+  }
+
+  #drop() {
+    clearTimeout(this.timer);
+    this.abort?.abort();
+    this.abort = null;
+  }
+
+  async #connect() {
+    this.#drop();
+    const abort = new AbortController();
+    this.abort = abort;
+    this.onState('connecting');
+    let ended;
+    try {
+      const bearer = await token();
+      if (!bearer) return this.stop();
+      const way = this.socketFailures < SOCKET_FAILURES_MAX ? this.#socket : this.#stream;
+      ended = await way.call(this, bearer, abort.signal);
+      if (ended.expired && !abort.signal.aborted) await renew(bearer);
+    } catch {
+      ended = { again: false };
+    }
+    if (abort.signal.aborted) return;
+    this.abort = null;
+    if (ended.again || ended.expired) this.failures = Math.min(this.failures, 1);
+    this.#again();
+  }
+
+  #again() {
+    if (!this.running) return;
+    if (navigator.onLine === false) return this.onState('offline');
+    const most = Math.min(BACKOFF_MAX_MS, BACKOFF_MIN_MS * 2 ** this.failures);
+    // Spread, so that the clients of a host that went away do not come back as one.
+    const wait = most / 2 + (Math.random() * most) / 2;
+    this.failures += 1;
+    this.onState('waiting', wait);
+    this.timer = setTimeout(() => this.#connect(), wait);
+  }
+
+  #opened() {
+    this.failures = 0;
+    this.onState('live');
+  }
+
+  #take(event) {
+    if (event.id) this.cursor = event.id;
+    this.onEvent(event);
+  }
+
+  #query() {
+    return this.cursor ? `?after=${encodeURIComponent(this.cursor)}` : '';
+  }
+
+  /** Resolves when the socket has closed. */
+  #socket(bearer, signal) {
+    return new Promise((resolve) => {
+      const url = new URL(`${PATH}/ws${this.#query()}`, location.href);
+      url.protocol = location.protocol === 'https:' ? 'wss:' : 'ws:';
+      // A browser's WebSocket sends no header fields of ours; the token is not put into the
+      // address, which ends up in logs.
+      const socket = new WebSocket(url, [PROTOCOL, `bearer.${bearer}`]);
+      let open = false;
+      signal.addEventListener('abort', () => {
+        socket.close();
+        resolve({});
+      });
+      socket.onopen = () => {
+        open = true;
+        this.socketFailures = 0;
+        if (!signal.aborted) this.#opened();
+      };
+      socket.onmessage = ({ data }) => {
+        if (!signal.aborted) this.#take(JSON.parse(data));
+      };
+      socket.onclose = ({ code }) => {
+        if (!open && !signal.aborted) this.socketFailures += 1;
+        resolve({ again: AGAIN.has(code), expired: EXPIRED.has(code) });
+      };
+    });
+  }
+
+  /** Resolves when the stream has ended. */
+  async #stream(bearer, signal) {
+    const silence = new AbortController();
+    let timer = setTimeout(() => silence.abort(), SILENCE_MAX_MS);
+    const response = await fetch(`${PATH}/events${this.#query()}`, {
+      headers: { authorization: `Bearer ${bearer}`, accept: 'text/event-stream' },
+      signal: AbortSignal.any([signal, silence.signal]),
+      cache: 'no-store',
+    });
+    if (response.status === 401) return { expired: true };
+    if (!response.ok) return { again: false };
+    this.#opened();
+    let rest = '';
+    for await (const text of response.body.pipeThrough(new TextDecoderStream())) {
+      clearTimeout(timer);
+      timer = setTimeout(() => silence.abort(), SILENCE_MAX_MS);
+      const blocks = (rest + text).split('\n\n');
+      rest = blocks.pop();
+      for (const block of blocks) {
+        const lines = block.split('\n').filter((line) => line.startsWith('data:'));
+        if (lines.length) this.#take(JSON.parse(lines.map((line) => line.slice(5)).join('\n')));
+      }
+    }
+    clearTimeout(timer);
+    return { again: true };
+  }
+}
