@@ -64,6 +64,9 @@ if $for_tests; then
     python3 -c 'import ensurepip' 2>/dev/null || packages+=(python3-venv)
     # In front of two hosts.
     [ -x /usr/sbin/nginx ] || have nginx || packages+=(nginx-light)
+    # Opens the pages.
+    have chromium || packages+=(chromium)
+    have chromedriver || packages+=(chromium-driver)
     # Counts instructions.
     have callgrind_control || packages+=(valgrind)
 fi
