@@ -65,7 +65,7 @@ pub use form::Form;
 pub use health::health;
 pub use money::Money;
 pub use object::Object;
-pub use page::{LIMIT_DEFAULT, LIMIT_MAX, Page};
+pub use page::{LIMIT_DEFAULT, LIMIT_MAX, Page, Sort};
 pub use peer::{Peer, Reply};
 pub use problem::Problem;
 pub use query::Query;

@@ -1,4 +1,4 @@
-//! Lists, page by page in id order.
+//! Lists, page by page in id order, from either end.
 
 use std::time::Duration;
 
@@ -16,8 +16,20 @@ pub const LIMIT_MAX: i32 = 1_000;
 /// Which page of a list a client asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page {
-    after: i32,
+    /// The last id of the page before.
+    last: Option<i32>,
     limit: Option<i32>,
+    sort: Sort,
+}
+
+/// From which end a list is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Sort {
+    /// In id order, as things were made.
+    #[default]
+    Oldest,
+    /// The other way round.
+    Newest,
 }
 
 impl Page {
@@ -29,21 +41,45 @@ impl Page {
     /// is none that was handed out.
     pub fn of(query: &Query) -> Result<Self, Problem> {
         let limit = query.integer("limit", 1..=LIMIT_MAX)?;
-        let after = query.get("cursor").map(|text| {
+        let last = query.get("cursor").map(|text| {
             cursor::read(text)
                 .ok_or_else(|| Problem::bad_parameter("cursor", "must be one taken from a Link header"))
         });
-        Ok(Self { after: after.transpose()?.unwrap_or(0), limit })
+        Ok(Self { last: last.transpose()?, limit, sort: Sort::Oldest })
+    }
+
+    /// Reads `sort` as well: `oldest`, which is the default, or `newest`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Page::of`], and 400 for another `sort`.
+    pub fn sorted(query: &Query) -> Result<Self, Problem> {
+        let sort = match query.get("sort") {
+            None | Some("oldest") => Sort::Oldest,
+            Some("newest") => Sort::Newest,
+            Some(_) => return Err(Problem::bad_parameter("sort", "must be oldest or newest")),
+        };
+        Ok(Self { sort, ..Self::of(query)? })
     }
 
     /// Whether it is the page that a client gets without asking for one.
     pub fn is_plain(&self) -> bool {
-        self.after == 0 && self.limit.is_none()
+        self.last.is_none() && self.limit.is_none() && self.sort == Sort::Oldest
     }
 
-    /// The page's items have ids above this one.
+    /// From which end the list is read.
+    pub fn sort(&self) -> Sort {
+        self.sort
+    }
+
+    /// The page's items have ids above this one, if they are in id order.
     pub fn after(&self) -> i32 {
-        self.after
+        self.last.unwrap_or(0)
+    }
+
+    /// The page's items have ids below this one, if the newest come first.
+    pub fn before(&self) -> i64 {
+        self.last.map_or(i64::from(i32::MAX) + 1, i64::from)
     }
 
     /// Rows to ask the database for: one more than the page holds tells whether
@@ -133,7 +169,8 @@ impl Page {
         let last = last_id(body)?;
         let filters = filters.iter().map(|(name, value)| format!("{name}={}&", encode(value)));
         let limit = self.limit.map(|limit| format!("limit={limit}&"));
-        let parameters: String = filters.chain(limit).collect();
+        let sort = (self.sort == Sort::Newest).then(|| "sort=newest&".to_owned());
+        let parameters: String = filters.chain(sort).chain(limit).collect();
         Some(format!("<{path}?{parameters}cursor={}>; rel=\"next\"", cursor::after(last)))
     }
 
@@ -209,6 +246,21 @@ mod tests {
         assert_eq!(second.after(), 2);
         let last = second.write(items(2)).expect("JSON");
         assert_eq!(second.link(Response::json_bytes(200, last), "/x", &[]).header("link"), None);
+    }
+
+    #[test]
+    fn the_newest_first_is_another_list_that_links_to_itself() {
+        let sorted = |query| Page::sorted(&Query::parse(query)?);
+        let first = sorted("sort=newest&limit=1").expect("a page");
+        assert_eq!((first.sort(), first.before(), first.rows()), (Sort::Newest, 1 << 31, 2));
+        let body = first.write(items(2)).expect("JSON");
+        let next = first.next(&body, "/x", &[]);
+        assert_eq!(next.as_deref(), Some("</x?sort=newest&limit=1&cursor=AQAAAAE>; rel=\"next\""));
+        assert_eq!(sorted("sort=newest&cursor=AQAAAAE").expect("a page").before(), 1);
+        assert!(!sorted("sort=newest").expect("a page").is_plain());
+        assert!(sorted("sort=oldest").expect("a page").is_plain());
+        let problem = sorted("sort=price").expect_err("no such order");
+        assert_eq!((problem.status(), problem.detail()), (400, "invalid sort: must be oldest or newest"));
     }
 
     #[test]

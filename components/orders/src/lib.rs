@@ -10,7 +10,9 @@ mod workflow;
 use std::time::Duration;
 
 use order::Order;
-use wasmyard_guest::{Guest, Object, Page, Problem, Request, Response, cached, health, query, statistics};
+use wasmyard_guest::{
+    Guest, Object, Page, Problem, Request, Response, Sort, cached, health, query, statistics,
+};
 
 /// The list changes with every order and every step of one.
 const LIST_TTL: Duration = Duration::from_secs(60);
@@ -45,31 +47,31 @@ impl Guest for Orders {
 }
 
 fn list(request: &Request) -> Result<Response, Problem> {
-    let page = Page::of(&request.query()?)?;
-    if let Some(caller) = request.caller()?.filter(|caller| !caller.is_admin) {
-        return own(&page, caller.id);
-    }
-    let response = page.cached(request, LIST_KEY, LIST_TTL, || {
-        let orders = query(
-            "SELECT id, user_id, product_id, quantity, total_price, status, created_at
-             FROM orders WHERE id > $1 ORDER BY id LIMIT $2",
-            &[page.after().into(), page.rows().into()],
-        )?;
-        Ok(orders.all(Order::from_row)?)
-    })?;
+    let page = Page::sorted(&request.query()?)?;
+    // A customer's own orders are not cached: each customer's would take a place, and an
+    // index finds them.
+    let owner = request.caller()?.filter(|caller| !caller.is_admin).map(|caller| caller.id);
+    let response = match owner {
+        None => page.cached(request, LIST_KEY, LIST_TTL, || read(&page, None))?,
+        Some(_) => Response::json_bytes(200, page.write(read(&page, owner)?)?),
+    };
     Ok(page.link(response, PATH, &[]))
 }
 
-/// A customer's own orders. They are not cached: each customer's would take a place, and
-/// an index finds them.
-fn own(page: &Page, user: i32) -> Result<Response, Problem> {
-    let orders = query(
+/// The orders of a page: somebody's own, or all.
+fn read(page: &Page, owner: Option<i32>) -> Result<Vec<Order>, Problem> {
+    let (range, end) = match page.sort() {
+        Sort::Oldest => ("id > $1::int8 ORDER BY id", i64::from(page.after())),
+        Sort::Newest => ("id < $1::int8 ORDER BY id DESC", page.before()),
+    };
+    let owned = if owner.is_some() { "user_id = $3 AND" } else { "" };
+    let orders = format!(
         "SELECT id, user_id, product_id, quantity, total_price, status, created_at
-         FROM orders WHERE user_id = $1 AND id > $2 ORDER BY id LIMIT $3",
-        &[user.into(), page.after().into(), page.rows().into()],
-    )?;
-    let response = Response::json_bytes(200, page.write(orders.all(Order::from_row)?)?);
-    Ok(page.link(response, PATH, &[]))
+         FROM orders WHERE {owned} {range} LIMIT $2"
+    );
+    let mut params = vec![end.into(), page.rows().into()];
+    params.extend(owner.map(Into::into));
+    Ok(query(&orders, &params)?.all(Order::from_row)?)
 }
 
 /// An order. To somebody else's, the answer is that of one that nobody has made.

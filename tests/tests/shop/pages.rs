@@ -1,6 +1,6 @@
 //! Lists, page by page: the same rules for all three services.
 
-use wasmyard_tests::{Answer, Visitor, on_both};
+use wasmyard_tests::{Answer, Shop, Visitor, on_both};
 
 on_both!(the_links_lead_through_every_item_once_and_in_order, a_page_that_cannot_be_is_refused_by_name,);
 
@@ -88,4 +88,20 @@ async fn a_page_that_cannot_be_is_refused_by_name(shop: &Visitor) {
         // What the service does not know is not its concern.
         assert_eq!(ids(&shop.get(&format!("/api/v1/{service}?utm_source=x")).await).len(), 20);
     }
+}
+
+#[tokio::test]
+async fn the_newest_orders_come_first_for_those_who_ask_so() {
+    let shop = Shop::start().await;
+    with_rows(&shop, 250).await;
+    let newest: Vec<i64> = (1..=250).rev().collect();
+    let (ids, sizes) = follow(&shop, "/api/v1/orders?sort=newest").await;
+    assert_eq!((&ids, sizes), (&newest, vec![100, 100, 50]));
+    assert_eq!(follow(&shop, "/api/v1/orders?sort=newest&limit=125").await, (newest, vec![125, 125]));
+
+    let alice = shop.login("alice").await;
+    let own = alice.get(&shop, "/api/v1/orders?sort=newest").await;
+    assert_eq!(self::ids(&own), [2, 1]);
+    let problem = shop.get("/api/v1/orders?sort=price").await.problem(400);
+    assert_eq!(problem["errors"][0]["parameter"], "sort");
 }
