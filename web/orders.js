@@ -38,7 +38,7 @@ export async function load() {
   generation += 1;
   const mine = generation;
   try {
-    const loaded = await ask(`/api/v1/orders?order=newest&limit=${PAGE}`);
+    const loaded = await ask(`/api/v1/orders?sort=newest&limit=${PAGE}`);
     if (mine !== generation) return;
     // Events may have come meanwhile; what they brought is not older than the list.
     for (const order of loaded.data) put(order);

@@ -104,7 +104,7 @@ function follow(path) {
 
 function said({ products, match }) {
   if (products.length === 0) return 'Nothing found.';
-  return match === 'similar' ? 'No product has these words; these are similar.' : '';
+  return match === 'similarity' ? 'No product has these words; these are similar.' : '';
 }
 
 /** Offers categories to choose from; the chosen one stays. */
