@@ -299,6 +299,13 @@ pub const RATE_LIMIT_LEASE_PART: u64 = 4;
 /// And no more than comes back in this time, so that what a client lacks is soon there again.
 pub const RATE_LIMIT_LEASE_SPAN: Duration = Duration::from_secs(5);
 
+// ---- Traces ------------------------------------------------------------------
+
+/// Of a `tracestate`: what W3C Trace Context, section 3.3.1.5, asks to be passed along.
+pub const TRACESTATE_BYTES_MAX: usize = 512;
+/// Members of a `tracestate`: the most that it may have (section 3.3.1.1).
+pub const TRACESTATE_MEMBERS_MAX: usize = 32;
+
 // ---- The manifest -----------------------------------------------------------
 
 /// A manifest's file: thousands of services fit in; a wrong file given by mistake

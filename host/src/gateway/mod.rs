@@ -47,6 +47,7 @@ use crate::problem::{Kind, Problem};
 use crate::router::{CurrentRouter, Endpoint, Found, Match, Router};
 use crate::runtime::{Request, RequestId, Response, VersionName};
 use crate::server::{Body, Exchange, ListenerKind, Peer, Refusal};
+use crate::telemetry::trace::TraceContext;
 use crate::telemetry::{InFlight, Origin, RouteStats};
 
 /// Answers the requests of the public listener and of the services' own ports.
@@ -173,6 +174,7 @@ impl Gateway {
         (peer, id): (&Peer, &RequestId),
     ) -> Reply {
         let Found { endpoint, params, method } = found;
+        let trace = TraceContext::of_request(&head.headers);
         let handler = endpoint.handler.clone();
         let bounds = handler.limits();
         let target = target(&head.uri);
@@ -253,6 +255,7 @@ impl Gateway {
             identity,
             read: known,
             id: *id,
+            trace,
             depth: 0,
             // From here on, not from the arrival: a client with a slow network does not
             // use up the guest's time, and has a deadline of its own.

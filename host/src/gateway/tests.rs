@@ -14,6 +14,7 @@ use crate::capability::stats::Reader;
 use crate::manifest::{self, AuthLevel, RouteAuth};
 use crate::router::Handler;
 use crate::runtime::{Failure, Identity, RequestScope};
+use crate::telemetry::trace::TraceContext;
 
 /// A body that is there already; one of `None` breaks its deadline.
 impl Unread for Option<Bytes> {
@@ -310,6 +311,7 @@ fn scope(depth: u8) -> RequestScope {
         depth,
         deadline: Instant::now() + Duration::from_secs(1),
         identity: Some(Identity { subject: "alice".to_owned(), roles: Vec::new() }),
+        trace: TraceContext::new(),
         read: None,
         transactions_open: 0,
     }

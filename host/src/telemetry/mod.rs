@@ -5,6 +5,7 @@ mod latency;
 pub mod logs;
 pub mod metrics;
 mod stats;
+pub mod trace;
 mod traffic;
 
 pub use decisions::{DecidedBy, LimitCounters};
