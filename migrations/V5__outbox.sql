@@ -27,7 +27,10 @@ CREATE TABLE outbox (
     ),
     CONSTRAINT outbox_seq_check CHECK (seq > 0),
     -- A subscriber's queue holds 256 events, in a MiB.
-    CONSTRAINT outbox_payload_check CHECK (jsonb_typeof(payload) = 'object' AND pg_column_size(payload) <= 3072)
+    CONSTRAINT outbox_payload_check CHECK (jsonb_typeof(payload) = 'object' AND pg_column_size(payload) <= 3072),
+    -- These are the host's to write.
+    CONSTRAINT outbox_members_check
+        CHECK (NOT payload ?| ARRAY['id', 'type', 'seq', 'occurred_at', 'traceparent'])
 ) WITH (
     -- Nearly every row is a dead one, and the next look for new rows steps over them all.
     autovacuum_vacuum_scale_factor = 0,

@@ -3,6 +3,7 @@
 
 mod answer;
 pub mod component;
+mod listener;
 mod load;
 mod logs;
 mod native;
@@ -17,6 +18,7 @@ mod wait;
 mod wire;
 
 pub use answer::Answer;
+pub use listener::{Dialer, EventSource, Heard, Listener, SUBPROTOCOL, ServerSent};
 pub use load::{Load, Sample};
 pub use logs::{Line, Logs};
 pub use native::NativePeer;

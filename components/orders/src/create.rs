@@ -10,10 +10,10 @@
 
 use wasmyard_guest::{
     Caller, Fault, Field, Form, Money, Object, OnConstraint, Peer, Problem, Reply, Request, Response,
-    invalidate, write,
+    invalidate, trace, write,
 };
 
-use crate::event::{told, traceparent};
+use crate::event::told;
 use crate::order::Order;
 use crate::{LIST_KEY, PATH, item_key};
 
@@ -37,7 +37,7 @@ pub(crate) fn create(request: &Request) -> Result<Response, Problem> {
             (*quantity).into(),
             total.into(),
             by.into(),
-            traceparent().into(),
+            trace::traceparent().into(),
         ],
         &[LIST_KEY.to_owned()],
     )

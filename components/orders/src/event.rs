@@ -2,11 +2,9 @@
 //! change. The host sends it to whoever listens.
 
 /// The part of a statement that tells of the orders in `$changed`, an earlier part of it
-/// with the columns `id`, `user_id`, `status` and `event_seq`. `$traceparent` is the
-/// parameter with the trace that the change belongs to, or null.
-///
-/// What an order's event says beyond that is the host's matter, but for its `event_seq`:
-/// whoever changes an order counts it up by one.
+/// with the columns `id`, `user_id`, `status` and `event_seq`, which whoever changes an
+/// order counts up by one. `$traceparent` is the parameter with the trace that the change
+/// belongs to; the rest is the host's to say.
 macro_rules! told {
     ($kind:literal, $changed:literal, $traceparent:literal) => {
         concat!(
@@ -22,8 +20,3 @@ macro_rules! told {
 }
 
 pub(crate) use told;
-
-/// The trace that an event belongs to.
-pub(crate) fn traceparent() -> Option<String> {
-    None
-}

@@ -1,8 +1,8 @@
 //! Bringing an order to another state.
 
-use wasmyard_guest::{Problem, Request, Response, invalidate, write};
+use wasmyard_guest::{Problem, Request, Response, invalidate, trace, write};
 
-use crate::event::{told, traceparent};
+use crate::event::told;
 use crate::order::Order;
 use crate::workflow::{Status, names};
 use crate::{LIST_KEY, find, item_key, returns};
@@ -37,7 +37,7 @@ fn bring(order: &Order, wanted: Status, by: Option<&str>) -> Result<Order, Probl
             order.status.as_str().into(),
             wanted.name().into(),
             by.into(),
-            traceparent().into(),
+            trace::traceparent().into(),
         ],
         &keys,
     )?;

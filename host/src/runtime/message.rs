@@ -79,6 +79,9 @@ pub struct Identity {
     pub subject: String,
     /// The roles held.
     pub roles: Vec<String>,
+    /// When the proof of it expires, in seconds since 1970; `None` for one that was not a
+    /// token.
+    pub expires_at: Option<u64>,
 }
 
 /// A request's id: a UUID of version 7 (RFC 9562, section 5.7), so that ids sort by

@@ -1,6 +1,7 @@
 //! Logs, metrics, and each service's own numbers.
 
 mod decisions;
+mod event_metrics;
 mod latency;
 pub mod logs;
 pub mod metrics;

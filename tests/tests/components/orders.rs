@@ -117,7 +117,7 @@ async fn the_total_is_price_times_quantity_to_the_cent() {
         assert_eq!(created.status, 201, "{price} times {quantity}: {created:?}");
         assert_eq!(
             params(&postgres),
-            [format!(r#"[Int32(1), Int32(2), Int32({quantity}), Numeric("{total}"), Null, Null]"#)],
+            [format!(r#"[Int32(1), Int32(2), Int32({quantity}), Numeric("{total}"), Null, Trace]"#)],
             "{price} times {quantity}"
         );
     }
@@ -305,7 +305,7 @@ async fn an_order_goes_one_step_at_a_time_and_never_back() {
             if next {
                 assert_eq!((answer.status.as_u16(), &answer.json()["status"]), (200, &wanted.into()));
                 assert_eq!(left(&redis, &keys), ["orders:8"]);
-                let update = format!(r#"[Int32(7), Text("{current}"), Text("{wanted}"), Null, Null]"#);
+                let update = format!(r#"[Int32(7), Text("{current}"), Text("{wanted}"), Null, Trace]"#);
                 assert_eq!(params(&postgres)[1], update);
                 continue;
             }
@@ -435,7 +435,7 @@ async fn the_history_names_the_verified_caller_and_no_other() {
     assert_eq!(moved.await.expect("an answer").status, 200);
     let params = params(&postgres);
     assert!(
-        params[0].ends_with(r#"Text("1"), Null]"#) && params[2].ends_with(r#"Text("2"), Null]"#),
+        params[0].ends_with(r#"Text("1"), Trace]"#) && params[2].ends_with(r#"Text("2"), Trace]"#),
         "{params:?}"
     );
 }

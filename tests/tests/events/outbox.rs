@@ -4,6 +4,8 @@ use serde_json::json;
 use tokio_postgres::error::SqlState;
 use wasmyard_tests::{Shop, at_once};
 
+use crate::ordered;
+
 /// What has been told of an order.
 async fn told(shop: &Shop, order: i64) -> String {
     let rows = "SELECT seq, type, subject, payload FROM outbox
@@ -11,17 +13,20 @@ async fn told(shop: &Shop, order: i64) -> String {
     shop.sql(&rows.replace("$1", &order.to_string())).await
 }
 
-async fn ordered(shop: &Shop) -> i64 {
-    let body = json!({ "user_id": 2, "product_id": 1, "quantity": 1 });
-    let made = shop.post("/api/v1/orders", &body).await;
-    assert_eq!(made.status, 201, "{made:?}");
-    made.json()["id"].as_i64().expect("an id")
+/// A shop in which nobody moves the rows.
+async fn quiet() -> Shop {
+    let quiet = Shop::builder().change(|manifest| {
+        let orders = manifest.services.get_mut("orders").expect("the service");
+        orders.events = None;
+        orders.routes.retain(|route| route.events.is_none());
+    });
+    quiet.start().await
 }
 
 #[tokio::test]
 async fn an_order_and_each_of_its_steps_are_told_in_the_transaction_that_makes_them() {
-    let shop = Shop::start().await;
-    let order = ordered(&shop).await;
+    let shop = quiet().await;
+    let order = ordered(&shop, 2).await;
     let path = format!("/api/v1/orders/{order}/status");
     for status in ["processing", "cancelled"] {
         assert_eq!(shop.patch(&path, &json!({ "status": status })).await.status, 200);
@@ -46,8 +51,8 @@ async fn an_order_and_each_of_its_steps_are_told_in_the_transaction_that_makes_t
 
 #[tokio::test]
 async fn of_those_who_take_a_step_at_once_one_is_told() {
-    let shop = std::sync::Arc::new(Shop::start().await);
-    let order = ordered(&shop).await;
+    let shop = std::sync::Arc::new(quiet().await);
+    let order = ordered(&shop, 2).await;
     let step = |status: &'static str| {
         let shop = shop.clone();
         async move {
@@ -65,8 +70,8 @@ async fn of_those_who_take_a_step_at_once_one_is_told() {
 
 #[tokio::test]
 async fn a_service_tells_of_its_own_topic_and_takes_nothing_back() {
-    let shop = Shop::start().await;
-    ordered(&shop).await;
+    let shop = quiet().await;
+    ordered(&shop, 2).await;
     let insert = |topic: &str| {
         format!(
             "INSERT INTO outbox (topic, key, seq, type, payload) VALUES ('{topic}', '1', 1, 'order.created', '{{}}')"

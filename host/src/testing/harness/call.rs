@@ -75,7 +75,7 @@ impl<'a> Call<'a> {
     /// A verified caller.
     pub fn caller(mut self, subject: &str, roles: &[&str]) -> Self {
         let roles = roles.iter().map(|role| (*role).to_owned()).collect();
-        self.request.identity = Some(Identity { subject: subject.to_owned(), roles });
+        self.request.identity = Some(Identity { subject: subject.to_owned(), roles, expires_at: None });
         self
     }
 }
