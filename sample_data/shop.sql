@@ -65,6 +65,7 @@ BEGIN
     JOIN unnest(ARRAY['pending', 'processing', 'shipped', 'delivered']) WITH ORDINALITY AS step (status, place)
         ON step.place <= array_position(ARRAY['pending', 'processing', 'shipped', 'delivered'], orders.status::text)
     ORDER BY orders.id, step.place;
+    UPDATE orders SET event_seq = (SELECT count(*) FROM order_history WHERE order_id = orders.id);
     INSERT INTO stock_movements (order_id, product_id, kind, quantity)
     SELECT id, product_id, 'reserve', quantity FROM orders;
 

@@ -4,10 +4,11 @@ wasmtime::component::bindgen!({
     path: "../wit",
     world: "service",
     imports: {
-        // The three that answer from memory need no fiber switch.
+        // The four that answer from memory need no fiber switch.
         "wasmyard:platform/log": trappable,
         "wasmyard:platform/config": trappable,
         "wasmyard:platform/stats": trappable,
+        "wasmyard:platform/trace": trappable,
         default: async | trappable,
     },
     exports: { default: async },

@@ -6,6 +6,7 @@ pub mod admin;
 pub mod bindings;
 pub mod capability;
 pub mod cli;
+pub mod events;
 pub mod gateway;
 pub mod host;
 pub mod limiter;

@@ -307,6 +307,63 @@ pub const PAGES_FILES_MAX: usize = 1_000;
 /// Bytes of those files, which stay in memory.
 pub const PAGES_BYTES_MAX: usize = 32 * MIB;
 
+// ---- Traces ------------------------------------------------------------------
+
+/// Of a `tracestate`: what W3C Trace Context, section 3.3.1.5, asks to be passed along.
+pub const TRACESTATE_BYTES_MAX: usize = 512;
+/// Members of a `tracestate`: the most that it may have (section 3.3.1.1).
+pub const TRACESTATE_MEMBERS_MAX: usize = 32;
+
+// ---- Events -----------------------------------------------------------------
+
+/// How often the host that fills the streams looks for new rows in the outbox. A `NOTIFY`
+/// with each row would be heard sooner, but Postgres commits one transaction at a time that
+/// has notified; the look itself takes 0.1 ms, of one host.
+pub const OUTBOX_LOOK_PERIOD: Duration = Duration::from_millis(50);
+/// Rows that are moved at once: one script in Redis, well under a millisecond each ten.
+pub const OUTBOX_BATCH: u32 = 256;
+/// How often the other hosts see whether the one that fills the streams is still there.
+pub const OUTBOX_TAKEOVER_PERIOD: Duration = Duration::from_secs(1);
+/// Between two attempts after a failure of Postgres or Redis.
+pub const OUTBOX_RETRY_PAUSE: Duration = Duration::from_millis(250);
+/// How often the rows that wait are counted while they cannot be moved.
+pub const OUTBOX_COUNT_PERIOD: Duration = Duration::from_secs(5);
+/// A host that is gone without a word loses its place after this: the server asks its
+/// connection for a sign of life after a third of it, and then every third.
+pub const OUTBOX_SILENCE_MAX: Duration = Duration::from_secs(15);
+/// `events.keep`: at 400 bytes an event some 50 MiB of Redis, and a day of one order each
+/// second.
+pub const EVENTS_KEPT: u64 = 100_000;
+/// `events.subscribers_max`: half of the connections that a host takes by default.
+pub const SUBSCRIBERS_MAX: usize = 5_000;
+/// `events.subscribers_per_client_max`: more tabs than anybody looks at.
+pub const SUBSCRIBERS_PER_CLIENT_MAX: usize = 32;
+/// Events that wait for one subscriber, whose client has not taken those before them.
+pub const SUBSCRIBER_EVENTS_MAX: usize = 256;
+/// And their bytes.
+pub const SUBSCRIBER_BYTES_MAX: usize = MIB;
+/// What the kernel holds for one subscriber (it doubles the figure): left to itself it takes
+/// up to 4 MiB from a host for each client that has stalled.
+pub const SUBSCRIBER_SEND_BUFFER_BYTES: usize = 32 * KIB;
+/// Events that a host reads of a stream at once.
+pub const EVENTS_READ_BATCH: usize = 256;
+/// Those who read old events at once; the others wait for their turn.
+pub const EVENTS_REPLAYS_MAX: usize = 16;
+/// How long Redis holds the question for new events open.
+pub const EVENTS_READ_WAIT: Duration = Duration::from_secs(2);
+/// Between two attempts to read a stream.
+pub const EVENTS_RETRY_PAUSE: Duration = Duration::from_millis(250);
+/// How often a WebSocket is asked for a sign of life, and a comment is sent to who listens
+/// otherwise: less than proxies' 30 s. Who has not answered by the next time is gone.
+pub const SUBSCRIBER_PING_PERIOD: Duration = Duration::from_secs(20);
+/// Frames that a subscriber may send between two of these; it has nothing to say.
+pub const SUBSCRIBER_FRAMES_MAX: u32 = 100;
+/// A message that a subscriber sends, in bytes: control frames have at most 125 (RFC 6455,
+/// section 5.5).
+pub const SUBSCRIBER_MESSAGE_BYTES_MAX: usize = 4 * KIB;
+/// How long a client may take to read the close of its WebSocket, and to answer it.
+pub const SUBSCRIBER_CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+
 // ---- The manifest -----------------------------------------------------------
 
 /// A manifest's file: thousands of services fit in; a wrong file given by mistake
@@ -343,6 +400,10 @@ pub const POOL_CONNECTIONS: RangeInclusive<u64> = 1..=100;
 /// of a machine should be.
 pub const NEAR_KIBS: RangeInclusive<u64> = 0..=1024 * 1024;
 
+/// `events.keep`.
+pub const EVENTS_KEPT_RANGE: RangeInclusive<u64> = 1..=10_000_000;
+/// `events.subscribers_max` and `events.subscribers_per_client_max`: sockets of one host.
+pub const SUBSCRIBERS_RANGE: RangeInclusive<u64> = 1..=1_000_000;
 /// `runtime.hosts`: those that share one Redis.
 pub const HOSTS: RangeInclusive<u64> = 1..=1_000;
 /// `runtime.rate_limit_wait_ms`.

@@ -54,6 +54,8 @@ pub enum Kind {
     UnsupportedMediaType,
     /// 422: a component was refused.
     ComponentRefused,
+    /// 426: this is a WebSocket, and the request asks for none.
+    UpgradeRequired,
     /// 429: a client has used up its rate limit.
     RateLimited,
     /// 431: the header fields are over their limit.
@@ -119,6 +121,7 @@ impl Kind {
             Self::ComponentRefused => {
                 ("component-refused", S::UNPROCESSABLE_ENTITY, "The component was refused")
             }
+            Self::UpgradeRequired => ("upgrade-required", S::UPGRADE_REQUIRED, "A WebSocket is required"),
             Self::RateLimited => ("rate-limited", S::TOO_MANY_REQUESTS, "Too many requests"),
             Self::HeadersTooLarge => (
                 "headers-too-large",

@@ -269,6 +269,8 @@ pub struct Endpoint {
     /// The limit of each method that has one: the route's, or else the service's. Both doors
     /// of a service lead to the same buckets.
     pub limits: RouteLimits,
+    /// How the host answers with the service's events, where it does.
+    pub events: Option<manifest::EventForm>,
     /// Who may ask, for the methods that do not take everybody.
     access: Vec<(Method, Access)>,
     /// The value of `Allow` (RFC 9110, section 10.2.1).
@@ -365,6 +367,7 @@ impl Table {
             methods: Vec::new(),
             cache,
             limits,
+            events: route.events,
             access: Vec::new(),
             allow: HeaderValue::from_static("OPTIONS"),
             stats: handler.stats().route(path),

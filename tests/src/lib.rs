@@ -4,6 +4,7 @@
 mod answer;
 mod browser;
 pub mod component;
+mod listener;
 mod load;
 mod logs;
 mod native;
@@ -19,6 +20,7 @@ mod wire;
 
 pub use answer::Answer;
 pub use browser::Browser;
+pub use listener::{Dialer, EventSource, Heard, Listener, SUBPROTOCOL, ServerSent};
 pub use load::{Load, Sample};
 pub use logs::{Line, Logs};
 pub use native::NativePeer;

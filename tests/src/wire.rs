@@ -75,6 +75,19 @@ impl Wire {
         Answer { http: Version::HTTP_11, status, headers, body: Bytes::from(body) }
     }
 
+    /// Reads up to these bytes, and with them.
+    ///
+    /// # Panics
+    /// When the connection ends before that.
+    pub async fn until(&mut self, bytes: &[u8]) -> Vec<u8> {
+        loop {
+            match self.read.windows(bytes.len()).position(|window| window == bytes) {
+                Some(at) => return self.read.drain(..at + bytes.len()).collect(),
+                None => self.more().await,
+            }
+        }
+    }
+
     async fn more(&mut self) {
         let count = self.stream.read_buf(&mut self.read).await.expect("the host answers");
         assert_ne!(count, 0, "the connection ended after {:?}", String::from_utf8_lossy(&self.read));

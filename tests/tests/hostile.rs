@@ -9,6 +9,7 @@ use http::Method;
 use wasmyard::host::check;
 use wasmyard::limits::LOG_LINES_MAX;
 use wasmyard::manifest::{CacheGrant, KeysGrant, PostgresGrant, Service};
+use wasmyard::telemetry::trace::TraceContext;
 use wasmyard_tests::component::{bytes, hostile};
 use wasmyard_tests::{Answer, Line, Load, Logs, Shop, components, eventually, within};
 
@@ -288,8 +289,10 @@ async fn wants_everything() {
     let answer = stage.work("").await;
     let expected = format!("Some(\"value\") true true true true {} ", answer.version());
     let said = answer.json();
-    let token = said.as_str().and_then(|said| said.strip_prefix(&expected));
-    assert!(token.is_some_and(|token| token.split('.').count() == 3), "{said}");
+    let rest = said.as_str().and_then(|said| said.strip_prefix(&expected));
+    let (token, traceparent) = rest.and_then(|rest| rest.split_once(' ')).expect("a token and a trace");
+    assert_eq!(token.split('.').count(), 3, "{said}");
+    assert!(TraceContext::parse(traceparent).is_some(), "{said}");
     stage.end().await;
 }
 

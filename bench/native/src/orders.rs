@@ -62,7 +62,14 @@ pub(crate) async fn create(shop: &Shop, head: &Head<'_>, body: &[u8]) -> Result<
     let written = shop
         .write(
             INSERT,
-            &[&wanted.user_id, &wanted.product_id, &wanted.quantity, &total.decimal(), &None::<&str>],
+            &[
+                &wanted.user_id,
+                &wanted.product_id,
+                &wanted.quantity,
+                &total.decimal(),
+                &None::<&str>,
+                &None::<&str>,
+            ],
             LIST_KEY,
         )
         .await

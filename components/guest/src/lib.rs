@@ -51,6 +51,7 @@ mod row;
 mod sql;
 mod statistics;
 mod timestamp;
+pub mod trace;
 
 pub use bindings::wasmyard::platform::http_types::{Identity, Request, Response};
 pub use bindings::wasmyard::platform::postgres::{RowSet, Value};

@@ -10,9 +10,10 @@
 
 use wasmyard_guest::{
     Caller, Fault, Field, Form, Money, Object, OnConstraint, Peer, Problem, Reply, Request, Response,
-    invalidate, write,
+    invalidate, trace, write,
 };
 
+use crate::event::told;
 use crate::order::Order;
 use crate::{LIST_KEY, PATH, item_key};
 
@@ -30,7 +31,14 @@ pub(crate) fn create(request: &Request) -> Result<Response, Problem> {
     let (NewOrder { user_id, product_id, quantity, .. }, by) = (&order, request.subject());
     let written = write(
         INSERT,
-        &[(*user_id).into(), (*product_id).into(), (*quantity).into(), total.into(), by.into()],
+        &[
+            (*user_id).into(),
+            (*product_id).into(),
+            (*quantity).into(),
+            total.into(),
+            by.into(),
+            trace::traceparent().into(),
+        ],
         &[LIST_KEY.to_owned()],
     )
     .on_constraint("orders_user_id_fkey", || Problem::unprocessable(vec![order.no_user()]))
@@ -40,16 +48,18 @@ pub(crate) fn create(request: &Request) -> Result<Response, Problem> {
     Response::created(&format!("{PATH}/{}", order.id), &order)
 }
 
-/// Writes an order, and the beginning of its history.
-pub const INSERT: &str = "
-    WITH made AS (
-        INSERT INTO orders (user_id, product_id, quantity, total_price) VALUES ($1, $2, $3, $4)
-        RETURNING id, user_id, product_id, quantity, total_price, status, created_at
-    ), noted AS (
-        INSERT INTO order_history (order_id, status, changed_by, changed_at)
-        SELECT id, status, $5, created_at AT TIME ZONE 'UTC' FROM made
-    )
-    SELECT * FROM made";
+/// Writes an order, the beginning of its history, and the event that tells of it.
+pub const INSERT: &str = concat!(
+    "WITH made AS (
+         INSERT INTO orders (user_id, product_id, quantity, total_price) VALUES ($1, $2, $3, $4)
+         RETURNING id, user_id, product_id, quantity, total_price, status, created_at, event_seq
+     ), noted AS (
+         INSERT INTO order_history (order_id, status, changed_by, changed_at)
+         SELECT id, status, $5, created_at AT TIME ZONE 'UTC' FROM made
+     ), told AS (",
+    told!("order.created", "made", "$6::text"),
+    ") SELECT id, user_id, product_id, quantity, total_price, status, created_at FROM made"
+);
 
 /// An order that a client wants to be made.
 #[derive(Debug, Clone, PartialEq)]

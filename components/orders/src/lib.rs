@@ -1,6 +1,7 @@
 //! The shop's orders service.
 
 pub mod create;
+mod event;
 mod history;
 pub mod order;
 mod returns;

@@ -1,7 +1,8 @@
 //! Bringing an order to another state.
 
-use wasmyard_guest::{Problem, Request, Response, invalidate, write};
+use wasmyard_guest::{Problem, Request, Response, invalidate, trace, write};
 
+use crate::event::told;
 use crate::order::Order;
 use crate::workflow::{Status, names};
 use crate::{LIST_KEY, find, item_key, returns};
@@ -22,23 +23,22 @@ pub(crate) fn change(request: &Request) -> Result<Response, Problem> {
 
 /// The step itself. Its condition makes it atomic: of those who take it at once, one
 /// finds the order as it saw it, and the others learn what has become of it. The history
-/// is part of the same statement, and so is the stock that a cancelled order owes.
+/// is part of the same statement, and so are the event and the stock that a cancelled order
+/// owes.
 fn bring(order: &Order, wanted: Status, by: Option<&str>) -> Result<Order, Problem> {
     if !allowed(order).contains(&wanted) {
         return Err(illegal(order, wanted));
     }
     let keys = [LIST_KEY.to_owned(), item_key(order.id)];
     let written = write(
-        "WITH changed AS (
-             UPDATE orders SET status = $3 WHERE id = $1 AND status = $2
-             RETURNING id, user_id, product_id, quantity, total_price, status, created_at
-         ), noted AS (
-             INSERT INTO order_history (order_id, status, changed_by) SELECT id, status, $4 FROM changed
-         ), owed AS (
-             INSERT INTO stock_returns (order_id) SELECT id FROM changed WHERE status = 'cancelled'
-         )
-         SELECT * FROM changed",
-        &[order.id.into(), order.status.as_str().into(), wanted.name().into(), by.into()],
+        BRING,
+        &[
+            order.id.into(),
+            order.status.as_str().into(),
+            wanted.name().into(),
+            by.into(),
+            trace::traceparent().into(),
+        ],
         &keys,
     )?;
     match written.first(Order::from_row)? {
@@ -49,6 +49,19 @@ fn bring(order: &Order, wanted: Status, by: Option<&str>) -> Result<Order, Probl
         None => Err(illegal(&find(order.id)?, wanted)),
     }
 }
+
+const BRING: &str = concat!(
+    "WITH changed AS (
+         UPDATE orders SET status = $3, event_seq = event_seq + 1 WHERE id = $1 AND status = $2
+         RETURNING id, user_id, product_id, quantity, total_price, status, created_at, event_seq
+     ), noted AS (
+         INSERT INTO order_history (order_id, status, changed_by) SELECT id, status, $4 FROM changed
+     ), owed AS (
+         INSERT INTO stock_returns (order_id) SELECT id FROM changed WHERE status = 'cancelled'
+     ), told AS (",
+    told!("order.status_changed", "changed", "$5::text"),
+    ") SELECT id, user_id, product_id, quantity, total_price, status, created_at FROM changed"
+);
 
 fn read(request: &Request) -> Result<Status, Problem> {
     let mut form = request.form(&["status"])?;

@@ -57,6 +57,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use hyper::body::Incoming;
 use serde::Serialize;
 
+use crate::events::Topics;
 use crate::gateway::{BodyRoom, Unread};
 use crate::limits;
 use crate::policy::REQUEST_ID;
@@ -113,6 +114,7 @@ pub struct Admin {
     router: Arc<CurrentRouter>,
     unrouted: Arc<RouteStats>,
     connections: OnceLock<Arc<ConnectionStats>>,
+    topics: Arc<Topics>,
     upload_room: BodyRoom,
 }
 
@@ -131,8 +133,15 @@ impl Admin {
             router,
             unrouted,
             connections: OnceLock::new(),
+            topics: Arc::default(),
             upload_room: BodyRoom::new(limits::UPLOADS_BYTES_MAX),
         }
+    }
+
+    /// The same, with the events that the metrics tell of.
+    #[must_use]
+    pub fn with_topics(self, topics: Arc<Topics>) -> Self {
+        Self { topics, ..self }
     }
 
     /// Tells the metrics what the server counts, once there is a server: it is started
@@ -230,6 +239,7 @@ impl Admin {
             unrouted: self.unrouted.clone(),
             services: services.collect(),
             connections: self.connections.get().cloned().unwrap_or_default(),
+            events: self.topics.stats().map(|(topic, stats)| (topic.to_owned(), stats.clone())).collect(),
             started_at: status.host.started_at,
             host_version: status.host.version,
         };

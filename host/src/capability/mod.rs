@@ -14,6 +14,7 @@ pub mod postgres;
 pub mod redis;
 pub mod services;
 pub mod stats;
+mod trace;
 pub mod wasi;
 
 use std::collections::BTreeMap;

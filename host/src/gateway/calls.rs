@@ -127,6 +127,7 @@ async fn ask(
         identity: scope.identity.clone(),
         read,
         id: scope.id,
+        trace: scope.trace.clone(),
         depth,
         deadline: scope.deadline.min(arrived + bounds.request_timeout),
     };

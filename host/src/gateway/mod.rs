@@ -13,6 +13,7 @@ mod calls;
 mod doors;
 mod health;
 mod jwks;
+mod live;
 mod report;
 #[cfg(test)]
 pub(crate) mod script;
@@ -38,16 +39,18 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use stored::{Look, Stored};
 
+use crate::events::{Topics, handshake};
 use crate::limiter::{Client, Limiter, Verdict};
 use crate::limits;
-use crate::manifest::Runtime;
+use crate::manifest::{EventForm, Runtime};
 use crate::pages::CurrentPages;
 use crate::policy::auth::{Authority, JWKS_PATH};
 use crate::policy::{self, REQUEST_ID, VERSION};
 use crate::problem::{Kind, Problem};
 use crate::router::{CurrentRouter, Endpoint, Found, Match, Router};
 use crate::runtime::{Request, RequestId, Response, VersionName};
-use crate::server::{Body, Exchange, ListenerKind, Peer, Refusal};
+use crate::server::{Body, Exchange, ListenerKind, Live, Peer, Refusal};
+use crate::telemetry::trace::TraceContext;
 use crate::telemetry::{InFlight, Origin, RouteStats};
 
 /// Answers the requests of the public listener and of the services' own ports.
@@ -60,6 +63,7 @@ pub struct Gateway {
     limiter: Limiter,
     /// What the public listener answers where no route does.
     pages: Arc<CurrentPages>,
+    topics: Arc<Topics>,
 }
 
 /// A request's answer on its way out, with what it will be counted and logged under.
@@ -71,6 +75,8 @@ struct Reply {
     flight: Option<InFlight>,
     /// Where the client stands with its rate limit, if there is one.
     verdict: Option<Verdict>,
+    /// What comes in the place of a whole body. Boxed, because nearly no answer has it.
+    live: Option<Box<Live>>,
 }
 
 impl Gateway {
@@ -83,6 +89,7 @@ impl Gateway {
             body_room: BodyRoom::new(limits::REQUEST_BODIES_BYTES_MAX),
             limiter: Limiter::new(None, &Runtime::default()),
             pages: Arc::default(),
+            topics: Arc::default(),
         }
     }
 
@@ -104,6 +111,12 @@ impl Gateway {
         Self { pages, ..self }
     }
 
+    /// The same, with the events that routes lead to.
+    #[must_use]
+    pub fn with_topics(self, topics: Arc<Topics>) -> Self {
+        Self { topics, ..self }
+    }
+
     /// What is counted for paths that no route has.
     pub fn unrouted(&self) -> &Arc<RouteStats> {
         &self.unrouted
@@ -113,6 +126,7 @@ impl Gateway {
         let arrived = Instant::now();
         let id = RequestId::new();
         let claimed_id = report::claimed_id(&head.headers);
+        handshake::note(&mut head);
         policy::strip_request(&mut head.headers);
         let visit = report::Visit {
             arrived,
@@ -126,7 +140,9 @@ impl Gateway {
 
         let router = self.router.load_full();
         let mut reply = self.reply(&router, head, body, peer, &id).await;
-        policy::conditional(&visit.method, &if_none_match, &mut reply.response);
+        if reply.live.is_none() {
+            policy::conditional(&visit.method, &if_none_match, &mut reply.response);
+        }
         self.close(&visit, reply)
     }
 
@@ -189,10 +205,14 @@ impl Gateway {
         (peer, id): (&Peer, &RequestId),
     ) -> Reply {
         let Found { endpoint, params, method } = found;
+        let trace = TraceContext::of_request(&head.headers);
         let handler = endpoint.handler.clone();
         let bounds = handler.limits();
         let target = target(&head.uri);
         let mut reply = Reply::at(endpoint.clone(), Response::default());
+        if endpoint.events == Some(EventForm::WebSocket) {
+            handshake::find_token(&mut head.headers);
+        }
         let access = endpoint.access(&method);
         let admitted = match head.headers.contains_key(AUTHORIZATION) && !access.is_everybody() {
             true => Box::pin(access.admit(self.authority.as_deref(), &mut head.headers)).await,
@@ -221,6 +241,23 @@ impl Gateway {
                 return reply;
             }
         };
+
+        if let Some(form) = endpoint.events {
+            let address =
+                policy::client_address(peer.address.ip(), &head.headers, &router.settings().proxies);
+            let opened = match self.topics.of(handler.name()) {
+                Some(topic) => live::open(topic, form, &head, identity.as_ref(), (address, peer.secure)),
+                None => Err(Problem::new(Kind::Unavailable, "The host has to be restarted for its events.")),
+            };
+            match opened {
+                Ok((response, live)) => {
+                    reply.response = response;
+                    reply.live = Some(Box::new(live));
+                }
+                Err(problem) => reply.response = problem.response(id, target.path()),
+            }
+            return reply;
+        }
 
         // What is told to somebody is told to nobody else.
         let stored = match body.bytes_max() {
@@ -269,6 +306,7 @@ impl Gateway {
             identity,
             read: known,
             id: *id,
+            trace,
             depth: 0,
             // From here on, not from the arrival: a client with a slow network does not
             // use up the guest's time, and has a deadline of its own.
@@ -295,7 +333,7 @@ impl Gateway {
 
     /// Signs, counts and logs the answer.
     fn close(&self, visit: &report::Visit, reply: Reply) -> http::Response<Body> {
-        let Reply { mut response, endpoint, version, permit, flight, verdict } = reply;
+        let Reply { mut response, endpoint, version, permit, flight, verdict, live } = reply;
         let took = visit.arrived.elapsed();
         let route_stats = endpoint.as_ref().map_or(&self.unrouted, |endpoint| &endpoint.stats);
         route_stats.record(Origin::Client, &visit.method, response.status, took);
@@ -308,9 +346,10 @@ impl Gateway {
         if let Some(verdict) = verdict {
             verdict.write(&mut response.headers);
         }
-        let body = match permit {
-            Some(permit) => Body::with_permit(response.body, permit),
-            None => Body::new(response.body),
+        let body = match (live, permit) {
+            (Some(live), _) => Body::live(*live),
+            (None, Some(permit)) => Body::with_permit(response.body, permit),
+            (None, None) => Body::new(response.body),
         };
         let mut answer = http::Response::new(body);
         *answer.status_mut() = response.status;
@@ -351,7 +390,15 @@ impl Reply {
 impl From<Response> for Reply {
     /// An answer of the host's own about no service.
     fn from(response: Response) -> Self {
-        Self { response, endpoint: None, version: None, permit: None, flight: None, verdict: None }
+        Self {
+            response,
+            endpoint: None,
+            version: None,
+            permit: None,
+            flight: None,
+            verdict: None,
+            live: None,
+        }
     }
 }
 

@@ -14,6 +14,7 @@ use crate::capability::stats::Reader;
 use crate::manifest::{self, AuthLevel, RouteAuth};
 use crate::router::Handler;
 use crate::runtime::{Failure, Identity, RequestScope};
+use crate::telemetry::trace::TraceContext;
 
 /// A body that is there already; one of `None` breaks its deadline.
 impl Unread for Option<Bytes> {
@@ -309,7 +310,8 @@ fn scope(depth: u8) -> RequestScope {
         id: RequestId::new(),
         depth,
         deadline: Instant::now() + Duration::from_secs(1),
-        identity: Some(Identity { subject: "alice".to_owned(), roles: Vec::new() }),
+        identity: Some(Identity { subject: "alice".to_owned(), roles: Vec::new(), expires_at: None }),
+        trace: TraceContext::new(),
         read: None,
         transactions_open: 0,
     }
@@ -363,7 +365,7 @@ async fn a_caller_is_verified_before_the_service_and_handed_over_without_the_tok
     assert_eq!(ask(&gateway, "POST", "/users", &fields).await.status(), 200);
     assert_eq!(ask(&gateway, "GET", "/users", &fields).await.status(), 200);
     let [known, nobody] = &users.seen()[..] else { panic!("asked twice") };
-    let identity = Identity { subject: "7".to_owned(), roles: vec!["customer".to_owned()] };
+    let identity = Identity { subject: "7".to_owned(), roles: vec!["customer".to_owned()], expires_at: None };
     assert_eq!((&known.identity, known.headers.len()), (&Some(identity), 1));
     assert_eq!(
         (&nobody.identity, nobody.headers.len()),
@@ -379,7 +381,7 @@ async fn a_call_between_services_is_asked_for_its_caller_too() {
     let calls = ServiceCalls::new(&router, ["users".to_owned()]);
     let caller = |roles: &[&str]| {
         let roles = roles.iter().map(|role| (*role).to_owned()).collect();
-        Some(Identity { subject: "7".to_owned(), roles })
+        Some(Identity { subject: "7".to_owned(), roles, expires_at: None })
     };
     for (identity, method, path, status) in [
         (None, "POST", "/users", 401),

@@ -63,8 +63,10 @@ impl Host {
         // know at once.
         check_exposure(&manifest, manifest.server.bind, options.local)?;
         let grants = || manifest.services.values().map(|service| &service.grants);
-        let wants_postgres = grants().any(|grants| grants.postgres.is_some());
-        let wants_redis = grants().any(|grants| grants.redis.is_some() || grants.cache.is_some());
+        let wants_postgres = grants().any(|grants| grants.postgres.is_some())
+            || manifest.services.values().any(|service| service.events.is_some());
+        let wants_redis = grants().any(|grants| grants.redis.is_some() || grants.cache.is_some())
+            || manifest.services.values().any(|service| service.events.is_some());
         let local_options = LocalOptions {
             state_dir: options.state_dir.clone(),
             need_postgres: options.local && wants_postgres && manifest.postgres.url.is_none(),
@@ -156,10 +158,12 @@ async fn start_over(
     let gateway = Gateway::new(platform.router().clone())
         .limited_by(limiter)
         .with_pages(platform.pages().clone())
-        .with_authority(platform.authority().cloned());
+        .with_authority(platform.authority().cloned())
+        .with_topics(platform.topics().clone());
     let token = AdminToken::read_or_create(&options.state_dir)?;
     let unrouted = gateway.unrouted().clone();
-    let admin = Arc::new(Admin::new(platform.clone(), token, platform.router().clone(), unrouted));
+    let admin = Admin::new(platform.clone(), token, platform.router().clone(), unrouted);
+    let admin = Arc::new(admin.with_topics(platform.topics().clone()));
     let direct = manifest
         .services
         .values()

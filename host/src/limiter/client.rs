@@ -49,7 +49,7 @@ mod tests {
 
     #[test]
     fn clients_are_told_apart_by_user_by_address_and_by_network() {
-        let alice = Identity { subject: "1".to_owned(), roles: Vec::new() };
+        let alice = Identity { subject: "1".to_owned(), roles: Vec::new(), expires_at: None };
         let cases = [
             (Some(&alice), "192.0.2.1", "user:1"),
             (None, "192.0.2.1", "address:192.0.2.1"),

@@ -31,10 +31,17 @@
 //! | `services.NAME` | lower-case letters, digits, hyphens; at most 63 | |
 //! | `….component` | a file; it must exist unless there is a `build` | required |
 //! | `….build` | program and arguments | none |
-//! | `….routes` | `{ path, methods, cache, auth, role, local_auth, rate_limit }` each | `path` and `methods` are required |
+//! | `….routes` | `{ path, methods, cache, auth, role, local_auth, rate_limit, events }` each | `path` and `methods` are required |
 //! | `….routes.auth` | `"none"`, `"optional"`, `"required"`; or one by method: `{ POST = "required" }` | `"none"` |
 //! | `….routes.role` | the role that a known caller must hold | any |
 //! | `….routes.local_auth` | `"optional"`: what `auth` requires is optional in the local form, on loopback alone | as `auth` says |
+//! | `….routes.events` | `"sse"`, `"websocket"`: the host answers with the service's events | none |
+//! | `….events.topic` | lower-case letters, digits, hyphens; at most 63: what the outbox calls them | required |
+//! | `….events.key`, `.key_form` | the parameter that narrows them to one key, and `"text"` or `"integer"` | none, `"text"` |
+//! | `….events.all` | the role that sees everybody's | nobody does |
+//! | `….events.keep` | 1 to 10,000,000, for who comes back | 100,000 |
+//! | `….events.origins` | other origins whose pages may ask, as `https://shop.example.com` | none |
+//! | `….events.subscribers_max`, `.subscribers_per_client_max` | 1 to 1,000,000, on each host | 5,000 and 32 |
 //! | `….rate_limit`, and that of a route | `{ requests, per, burst, strict }`, of a route also `methods` | no limit |
 //! | `….rate_limit.requests`, `.per` | 1 and more, with `"1s"` to `"1d"`; at most 100,000 a second | required |
 //! | `….rate_limit.burst` | 1 and more; it comes back within 30 days | `requests` |
@@ -60,6 +67,7 @@
 mod auth;
 mod backend;
 mod conflict;
+mod events;
 mod fault;
 mod grant;
 mod load;

@@ -1,18 +1,19 @@
 //! Routes: path templates and the methods they answer.
 
 use super::reader::{Reading, Table, Text};
-use super::{CacheGrant, Route, auth, rate_limit};
+use super::{CacheGrant, Route, auth, events, rate_limit};
 use crate::capability::grants::KeyPatterns;
 
 /// The methods that a route may name.
 const METHODS: &[&str] = &["GET", "POST", "PUT", "PATCH", "DELETE"];
 
-/// A route, and where its path and its cache key stand.
+/// A route, and where its path, its cache key and the form of its events stand.
 #[derive(Clone)]
 pub(super) struct ReadRoute {
     pub(super) route: Route,
     pub(super) path: Text,
     pub(super) cache: Option<Text>,
+    pub(super) events: Option<Text>,
 }
 
 /// Reads the routes under a key of a table; `None` when there is no such key.
@@ -36,6 +37,7 @@ fn read(reading: &Reading<'_>, table: Table<'_, '_>, hosts: u32) -> Option<ReadR
     let cache = table.text("cache");
     let rate_limit = rate_limit::read(reading, &table, Some(&methods), hosts);
     let auth = auth::read_route(reading, &table, &methods);
+    let (form, events) = events::read_form(reading, &table).unzip();
     table.finish();
     let path = path?;
     if let Err(reason) = check_path(&path.value, true) {
@@ -51,8 +53,8 @@ fn read(reading: &Reading<'_>, table: Table<'_, '_>, hosts: u32) -> Option<ReadR
         return None;
     }
     let cached = cache.as_ref().map(|key| key.value.clone());
-    let route = Route { path: path.value.clone(), methods, cache: cached, auth, rate_limit };
-    Some(ReadRoute { route, path, cache })
+    let route = Route { path: path.value.clone(), methods, cache: cached, auth, rate_limit, events: form };
+    Some(ReadRoute { route, path, cache, events })
 }
 
 /// Checks that a service may cache under the keys of its routes.

@@ -4,7 +4,7 @@ use super::backend::existing_file;
 use super::grant::{self, ReadGrants};
 use super::reader::{Reading, Table, Text};
 use super::route::{self, ReadRoute};
-use super::{Direct, Isolation, Runtime, Service, ServiceLimits, rate_limit};
+use super::{Direct, Isolation, Runtime, Service, ServiceLimits, events, rate_limit};
 use crate::limits;
 
 /// A service with the places that the checks between services point to.
@@ -59,6 +59,12 @@ fn read(reading: &Reading<'_>, name: &Text, table: Table<'_, '_>, runtime: &Runt
         route::check_granted(reading, routes, grants.cache.as_ref());
     }
     route::check_granted(reading, &internal_routes, grants.cache.as_ref());
+    let told = events::read(reading, &table);
+    events::check(reading, told.as_ref(), &routes, true);
+    for routes in [direct.as_ref().map(|(_, routes, _)| routes), Some(&internal_routes)].into_iter().flatten()
+    {
+        events::check(reading, told.as_ref(), routes, false);
+    }
     let service = Service {
         name: name.value.clone(),
         component: component.unwrap_or_default(),
@@ -69,6 +75,7 @@ fn read(reading: &Reading<'_>, name: &Text, table: Table<'_, '_>, runtime: &Runt
         grants,
         limits,
         rate_limit: rate_limit::read(reading, &table, None, runtime.hosts),
+        events: told,
         isolation: isolation(reading, &table),
         settings: table
             .named_texts("settings")

@@ -171,6 +171,8 @@ pub struct Service {
     /// How many requests of one client it takes, where a route has no limit of its own.
     /// `None`: any number.
     pub rate_limit: Option<RateLimit>,
+    /// What it tells the world of its changes. `None`: nothing.
+    pub events: Option<Events>,
     /// Whether instances are reused.
     pub isolation: Isolation,
     /// Its settings, read through the `config` interface.
@@ -191,6 +193,47 @@ pub struct Route {
     pub auth: RouteAuth,
     /// How many requests of one client it takes, in place of the service's limit.
     pub rate_limit: Option<RateLimit>,
+    /// The host answers it with the service's events, and no guest is asked.
+    pub events: Option<EventForm>,
+}
+
+/// How events travel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EventForm {
+    /// Server-sent events: an answer that does not end.
+    Sse,
+    /// A WebSocket (RFC 6455).
+    WebSocket,
+}
+
+/// `[services.NAME.events]`: what is told of the service's rows in the outbox, and to whom.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Events {
+    /// The rows' `topic`.
+    pub topic: String,
+    /// The query parameter that narrows to the events of one `key`.
+    pub key: Option<String>,
+    /// What that parameter must be.
+    pub key_form: KeyForm,
+    /// The role that sees the events of every subject.
+    pub all: Option<String>,
+    /// How many events are kept for those who come back.
+    pub keep: u64,
+    /// Origins whose pages may subscribe, beside the host's own.
+    pub origins: Vec<String>,
+    /// Subscribers of one host.
+    pub subscribers_max: usize,
+    /// Subscribers of one client on one host.
+    pub subscribers_per_client_max: usize,
+}
+
+/// What the key of an event must be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyForm {
+    /// Letters, digits, `_` and `-`.
+    Text,
+    /// A positive integer.
+    Integer,
 }
 
 /// `rate_limit = { … }`, for each client by itself.

@@ -125,6 +125,9 @@ fn needs_restart(before: &Manifest, after: &Manifest) -> Vec<&'static str> {
             .map(|(name, service)| (name.clone(), service.direct.as_ref().map(|direct| direct.port)))
             .collect()
     };
+    let events = |manifest: &Manifest| -> Vec<_> {
+        manifest.services.iter().map(|(name, service)| (name.clone(), service.events.clone())).collect()
+    };
     let listeners = |manifest: &Manifest| {
         let server = &manifest.server;
         (server.bind, server.https_port, server.http_port, server.tls.clone(), server.limits.clone())
@@ -137,6 +140,7 @@ fn needs_restart(before: &Manifest, after: &Manifest) -> Vec<&'static str> {
         ("[auth]", before.auth != after.auth),
         ("[runtime]", before.runtime != after.runtime),
         ("[services.*.direct].port", direct(before) != direct(after)),
+        ("[services.*.events]", events(before) != events(after)),
     ];
     tables.into_iter().filter_map(|(name, differs)| differs.then_some(name)).collect()
 }

@@ -12,6 +12,7 @@ use crate::capability::cache::{CacheAside, CacheCounters, RedisStore};
 use crate::capability::grants::KeyPatterns;
 use crate::capability::postgres::{OwnerSession, PostgresPool, prepare_database, role_password};
 use crate::capability::redis::{GrantedRedis, RedisConnection};
+use crate::events::Topics;
 use crate::gateway::ServiceCalls;
 use crate::manifest::{self, Manifest, PostgresGrant};
 use crate::policy::auth::{Authority, PostgresKeys, Seal};
@@ -73,6 +74,14 @@ impl Backends {
     /// Who knows the callers, if anything in the manifest asked for that at the start.
     pub fn authority(&self) -> Option<&Arc<Authority>> {
         self.auth.as_ref().map(|accounts| &accounts.authority)
+    }
+
+    /// The events that the manifest's services tell, read and moved from now on.
+    ///
+    /// # Errors
+    /// There are some, and a backend has no address.
+    pub(super) fn topics(&self, manifest: &Manifest) -> anyhow::Result<Topics> {
+        Topics::start(manifest, self.postgres_url.as_deref(), self.redis.as_ref())
     }
 
     /// The Redis, if there is one.

@@ -22,6 +22,7 @@ pub use apply::Applied;
 pub use backends::Backends;
 
 use crate::capability::redis::RedisConnection;
+use crate::events::Topics;
 use crate::limits::SERVICES_STARTING_MAX;
 use crate::local::Progress;
 use crate::manifest::{self, Manifest};
@@ -45,6 +46,8 @@ pub struct Platform {
     router: Arc<CurrentRouter>,
     services: ArcSwap<BTreeMap<String, Arc<Service>>>,
     pages: Arc<CurrentPages>,
+    /// What the services tell the world. Of no service, so no swap is seen here.
+    topics: Arc<Topics>,
     /// The manifest in force.
     manifest: ArcSwap<Manifest>,
     /// The local form, which relieves some routes of tokens.
@@ -74,6 +77,7 @@ impl Platform {
         let engine = Engine::new(manifest.runtime.instances_max).context("cannot start the engine")?;
         let store = Arc::new(ComponentStore::new(engine.wasmtime(), state_dir)?);
         let router = Arc::new(CurrentRouter::default());
+        let topics = Arc::new(backends.topics(&manifest)?);
         let platform = Self {
             _engine: engine,
             store,
@@ -82,6 +86,7 @@ impl Platform {
             router,
             services: ArcSwap::default(),
             pages: Arc::new(ArcSwap::from_pointee(load_pages(&manifest)?)),
+            topics,
             manifest: ArcSwap::from_pointee(manifest.clone()),
             local,
             bind: manifest.server.bind,
@@ -108,9 +113,16 @@ impl Platform {
         self.backends.authority()
     }
 
-    /// From now on the host says that it should not be sent requests.
+    /// The events of the services.
+    pub fn topics(&self) -> &Arc<Topics> {
+        &self.topics
+    }
+
+    /// From now on the host says that it should not be sent requests, and lets go of those
+    /// who would listen for ever.
     pub fn begin_drain(&self) {
         self.draining.store(true, Relaxed);
+        self.topics.close();
     }
 
     /// The routes in use.

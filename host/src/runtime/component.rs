@@ -19,8 +19,8 @@ use crate::manifest::Grants;
 /// The contract's package, and the version of it that this host speaks.
 const PLATFORM: &str = "wasmyard:platform/";
 const HANDLER: &str = "wasmyard:platform/http-handler@1.0.0";
-/// Of types alone, so nothing to grant.
-const TYPES: &str = "wasmyard:platform/http-types@1.0.0";
+/// What any component may import: types alone, and what a guest says of its own span.
+const UNGRANTED: [&str; 2] = ["wasmyard:platform/http-types@1.0.0", "wasmyard:platform/trace@1.0.0"];
 
 /// A component's SHA-256, as 64 hex digits.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -64,7 +64,9 @@ impl Compiled {
     pub fn platform_imports(&self) -> Vec<String> {
         let world = self.component.component_type();
         let imports = world.imports(self.component.engine()).map(|(import, _)| import.to_owned());
-        imports.filter(|import| import.starts_with(PLATFORM) && import != TYPES).collect()
+        imports
+            .filter(|import| import.starts_with(PLATFORM) && !UNGRANTED.contains(&import.as_str()))
+            .collect()
     }
 }
 
@@ -178,7 +180,7 @@ pub fn check_contract(compiled: &Compiled, service: &str, given: &Grants) -> Res
     let world = compiled.component.component_type();
     let mut missing = Vec::new();
     for (import, _) in world.imports(engine) {
-        if wasi::is_allowed(import) || import == TYPES {
+        if wasi::is_allowed(import) || UNGRANTED.contains(&import) {
             continue;
         }
         let known = import.strip_prefix(PLATFORM).and_then(|rest| {

@@ -11,6 +11,7 @@ use super::message::{Identity, RequestId};
 use crate::capability::Capabilities;
 use crate::capability::cache::Found;
 use crate::capability::log::LogSink;
+use crate::telemetry::trace::TraceContext;
 
 /// One instance's data. The first part lives as long as the instance, `request` as
 /// long as one call.
@@ -44,6 +45,8 @@ pub struct RequestScope {
     pub deadline: Instant,
     /// The verified caller.
     pub identity: Option<Identity>,
+    /// Where in a trace the guest's work stands.
+    pub trace: TraceContext,
     /// A key of the cache and what the store had under it when the request came: the
     /// guest's first lookup of that key need not ask again.
     pub read: Option<(String, Found)>,

@@ -122,6 +122,7 @@ impl RequestScope {
             depth: request.depth,
             deadline: request.deadline,
             identity: request.identity.clone(),
+            trace: request.trace.clone(),
             read: request.read.clone(),
             transactions_open: 0,
         }

@@ -10,6 +10,7 @@ use uuid::Uuid;
 use uuid::fmt::Hyphenated;
 
 use crate::capability::cache::Found;
+use crate::telemetry::trace::TraceContext;
 
 /// A request that has been read whole and routed.
 #[derive(Debug, Clone)]
@@ -33,6 +34,8 @@ pub struct Request {
     pub read: Option<(String, Found)>,
     /// The request's id.
     pub id: RequestId,
+    /// Where in a trace it stands.
+    pub trace: TraceContext,
     /// How many services called each other to get here; 0 from outside.
     pub depth: u8,
     /// When the request must be answered. A call between services inherits it.
@@ -52,6 +55,7 @@ impl Request {
             identity: None,
             read: None,
             id,
+            trace: TraceContext::new(),
             depth: 0,
             deadline,
         }
@@ -75,6 +79,9 @@ pub struct Identity {
     pub subject: String,
     /// The roles held.
     pub roles: Vec<String>,
+    /// When the proof of it expires, in seconds since 1970; `None` for one that was not a
+    /// token.
+    pub expires_at: Option<u64>,
 }
 
 /// A request's id: a UUID of version 7 (RFC 9562, section 5.7), so that ids sort by

@@ -268,8 +268,8 @@ impl Drop for Busy<'_> {
     }
 }
 
-/// Links WASI and the granted interfaces, and nothing else: what was not granted is not
-/// there to be called.
+/// Links WASI, what needs no grant, and the granted interfaces, and nothing else: what was
+/// not granted is not there to be called.
 fn add_grants(linker: &mut Linker<Context>, grants: &Grants) -> wasmtime::Result<()> {
     type Host = HasSelf<Context>;
     fn host(context: &mut Context) -> &mut Context {
@@ -277,6 +277,7 @@ fn add_grants(linker: &mut Linker<Context>, grants: &Grants) -> wasmtime::Result
     }
     wasmtime_wasi::p2::add_to_linker_async(linker)?;
     platform::http_types::add_to_linker::<_, Host>(linker, host)?;
+    platform::trace::add_to_linker::<_, Host>(linker, host)?;
     if grants.log {
         platform::log::add_to_linker::<_, Host>(linker, host)?;
     }

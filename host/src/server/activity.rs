@@ -6,9 +6,11 @@
 //! ask; and it makes a new timer for each request. Here a connection has one timer,
 //! and its state says what that timer means.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::exchange::{Live, Upgrade};
 
 /// What a connection waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +48,7 @@ pub(super) struct Activity {
     blocked: AtomicBool,
     answering: AtomicBool,
     ended: AtomicBool,
+    upgrade: Mutex<Option<Live>>,
 }
 
 impl Activity {
@@ -103,6 +106,19 @@ impl Activity {
         self.progress.store(self.progress.load(Relaxed).wrapping_add(1), Relaxed);
     }
 
+    /// The connection is somebody else's when the answer has been sent.
+    pub(super) fn hand_over(&self, to: Live) {
+        *self.upgrade.lock().unwrap_or_else(PoisonError::into_inner) = Some(to);
+    }
+
+    /// To whom the connection was handed over.
+    pub(super) fn handed_over(&self) -> Option<Upgrade> {
+        match self.upgrade.lock().unwrap_or_else(PoisonError::into_inner).take()? {
+            Live::Upgrade(upgrade) => Some(upgrade),
+            Live::Stream(_) => None,
+        }
+    }
+
     /// From here until [`Self::flushed`], bytes written may be an answer's.
     pub(super) fn answer(&self) {
         self.answering.store(true, Relaxed);
@@ -146,21 +162,38 @@ impl Drop for InFlight {
 
 /// An answer's bytes on their way to the client.
 #[derive(Debug)]
-pub(super) struct Sending(InFlight);
+pub(super) enum Sending {
+    /// All of them, and with them the end of the request.
+    Whole(InFlight),
+    /// Some, and more may come.
+    Part(Arc<Activity>),
+}
 
 impl Sending {
     pub(super) fn begin(in_flight: InFlight) -> Self {
         in_flight.0.sending.fetch_add(1, Relaxed);
-        Self(in_flight)
+        Self::Whole(in_flight)
+    }
+
+    pub(super) fn begin_part(in_flight: &InFlight) -> Self {
+        in_flight.0.sending.fetch_add(1, Relaxed);
+        Self::Part(Arc::clone(&in_flight.0))
     }
 
     pub(super) fn progress(&self) {
-        self.0.0.taken();
+        self.activity().taken();
+    }
+
+    fn activity(&self) -> &Activity {
+        match self {
+            Self::Whole(in_flight) => &in_flight.0,
+            Self::Part(activity) => activity,
+        }
     }
 }
 
 impl Drop for Sending {
     fn drop(&mut self) {
-        self.0.0.sending.fetch_sub(1, Relaxed);
+        self.activity().sending.fetch_sub(1, Relaxed);
     }
 }

@@ -14,16 +14,17 @@ use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
 use super::activity::{Activity, InFlight, Wait};
 use super::check::check;
 use super::drain::{Connections, Place};
-use super::exchange::{Body, Exchange, Peer};
+use super::exchange::{Body, Exchange, Live, Peer};
 use super::outgoing::Outgoing;
 use super::refusal::Refusal;
-use super::socket::Socket;
+use super::socket::{OverTcp, Socket};
 use super::vigil::Vigil;
 use crate::limits;
 use crate::manifest::ServerLimits;
@@ -47,7 +48,7 @@ pub(super) struct Served<E> {
 /// Serves HTTP/1, or HTTP/2 if that is what the client begins with.
 pub(super) async fn serve<E: Exchange, S>(stream: S, served: Served<E>, http2: bool, place: Place)
 where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: AsyncRead + AsyncWrite + OverTcp + Unpin + Send + 'static,
 {
     let mut vigil = Vigil::new(&served.limits, place);
     let served = Arc::new(served);
@@ -70,7 +71,7 @@ async fn serve_http1<E: Exchange, S>(
     vigil: &mut Vigil,
 ) -> Option<(Socket<S>, Bytes)>
 where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: AsyncRead + AsyncWrite + OverTcp + Unpin + Send + 'static,
 {
     let connections = Arc::clone(vigil.place().connections());
     let service = service_fn(|request| {
@@ -91,6 +92,12 @@ where
 
     let parts = connection.into_parts();
     let socket = parts.io.into_inner();
+    if let (None, Some(upgrade)) = (expired, activity.handed_over()) {
+        // Without this the connection works too, and holds more of the machine's memory.
+        let _ = SockRef::from(socket.tcp()).set_send_buffer_size(limits::SUBSCRIBER_SEND_BUFFER_BYTES);
+        upgrade(Box::pin(socket), parts.read_buf).await;
+        return None;
+    }
     match expired {
         None if parts.read_buf.starts_with(HTTP2_PREFACE) => return Some((socket, parts.read_buf)),
         None | Some(Wait::First | Wait::Idle) => leave(socket, None, activity).await,
@@ -111,7 +118,7 @@ async fn serve_http2<E: Exchange, S>(
     activity: &Arc<Activity>,
     mut vigil: Vigil,
 ) where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: AsyncRead + AsyncWrite + OverTcp + Unpin + Send + 'static,
 {
     let connections = Arc::clone(vigil.place().connections());
     let service = service_fn({
@@ -177,12 +184,17 @@ async fn answer<E: Exchange>(
     };
 
     close |= has_body && is_refused_unread(response.status());
-    if http1 && (close || connections.draining()) {
+    if let Some(Live::Upgrade(_)) = response.body().live.as_deref() {
+        let live = response.body_mut().live.take();
+        live.into_iter().for_each(|live| in_flight.activity().hand_over(*live));
+    } else if http1 && (close || connections.draining()) {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     if head_only {
-        let length = response.body().bytes.len();
-        response.headers_mut().entry(CONTENT_LENGTH).or_insert_with(|| HeaderValue::from(length));
+        if response.body().live.is_none() {
+            let length = response.body().bytes.len();
+            response.headers_mut().entry(CONTENT_LENGTH).or_insert_with(|| HeaderValue::from(length));
+        }
         *response.body_mut() = Body::empty();
     }
     in_flight.activity().answer();

@@ -1,11 +1,16 @@
 //! The seam between a connection and what answers its requests.
 
+use std::fmt;
 use std::future::Future;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use futures_util::stream::BoxStream;
 use hyper::body::Incoming;
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::refusal::Refusal;
 
@@ -70,11 +75,39 @@ pub enum ListenerKind {
 /// connection is gone.
 pub type Permit = tokio::sync::OwnedSemaphorePermit;
 
-/// The body of an answer: whole, with what is held until it has been sent.
+/// The body of an answer: whole, with what is held until it has been sent; or one that does
+/// not end by itself.
 #[derive(Debug, Default)]
 pub struct Body {
     pub(super) bytes: Bytes,
     pub(super) permit: Option<Permit>,
+    /// Boxed, because nearly no answer has it.
+    pub(super) live: Option<Box<Live>>,
+}
+
+/// What comes after the head of an answer, where that is no whole body.
+pub enum Live {
+    /// Pieces, as they come. Each is on its way before the next is asked for.
+    Stream(BoxStream<'static, Bytes>),
+    /// After an answer 101 over HTTP/1.1: whoever has the connection from then on.
+    Upgrade(Upgrade),
+}
+
+/// Uses a connection that HTTP has left, until the future ends; with what had been read of it.
+/// It counts as open for so long.
+pub type Upgrade = Box<dyn FnOnce(Pin<Box<dyn Io>>, Bytes) -> BoxFuture<'static, ()> + Send>;
+
+/// A connection without a protocol.
+pub trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
+
+impl fmt::Debug for Live {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Stream(_) => "Stream",
+            Self::Upgrade(_) => "Upgrade",
+        })
+    }
 }
 
 impl Body {
@@ -85,15 +118,20 @@ impl Body {
 
     /// A body that holds nothing.
     pub fn new(bytes: impl Into<Bytes>) -> Self {
-        Self { bytes: bytes.into(), permit: None }
+        Self { bytes: bytes.into(), permit: None, live: None }
     }
 
     /// A body that keeps `permit` until its last byte has been handed to the socket.
     pub fn with_permit(bytes: impl Into<Bytes>, permit: Permit) -> Self {
-        Self { bytes: bytes.into(), permit: Some(permit) }
+        Self { bytes: bytes.into(), permit: Some(permit), live: None }
     }
 
-    /// What will be sent.
+    /// What is no whole body.
+    pub fn live(live: Live) -> Self {
+        Self { live: Some(Box::new(live)), ..Self::default() }
+    }
+
+    /// What will be sent, if it is whole.
     pub fn bytes(&self) -> &Bytes {
         &self.bytes
     }

@@ -34,7 +34,7 @@ mod vigil;
 pub use accept::BindError;
 pub use body::{BodyError, read_body};
 pub use drain::Drained;
-pub use exchange::{Body, Exchange, ListenerKind, Peer, Permit};
+pub use exchange::{Body, Exchange, Io, ListenerKind, Live, Peer, Permit, Upgrade};
 pub use listeners::{Addresses, Config, Server, StartError};
 pub use refusal::Refusal;
 pub use stats::ConnectionStats;

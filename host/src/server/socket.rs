@@ -8,6 +8,8 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
 
 use super::activity::Activity;
 use super::refusal::Refusal;
@@ -24,6 +26,29 @@ pub(super) struct Socket<S> {
     line_ended: bool,
     /// What is written in place of hyper's refusal.
     refusal: Option<Bytes>,
+}
+
+/// A stream with a TCP connection at its bottom.
+pub(super) trait OverTcp {
+    fn tcp(&self) -> &TcpStream;
+}
+
+impl OverTcp for TcpStream {
+    fn tcp(&self) -> &TcpStream {
+        self
+    }
+}
+
+impl OverTcp for TlsStream<TcpStream> {
+    fn tcp(&self) -> &TcpStream {
+        self.get_ref().0
+    }
+}
+
+impl<S: OverTcp> OverTcp for Socket<S> {
+    fn tcp(&self) -> &TcpStream {
+        self.stream.tcp()
+    }
 }
 
 impl<S> Socket<S> {

@@ -17,8 +17,9 @@ use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
-use super::{Latency, Origin, RouteStats, ServiceStats};
+use super::{Latency, Origin, RouteStats, ServiceStats, event_metrics};
 use crate::capability::cache::NearUsage;
+use crate::events::EventStats;
 use crate::server::ConnectionStats;
 
 /// The `Content-Type` of [`Scrape::render`]'s text.
@@ -37,6 +38,8 @@ pub struct Scrape {
     pub unrouted: Arc<RouteStats>,
     /// The services.
     pub services: Vec<ServiceScrape>,
+    /// What is counted of events, by topic.
+    pub events: Vec<(String, Arc<EventStats>)>,
     /// What the server counts about connections.
     pub connections: Arc<ConnectionStats>,
     /// When the host began to start.
@@ -138,6 +141,7 @@ impl Collector for Scrape {
             gauged(&mut family, &[service.label(), ("version", &service.version)], 1)?;
         }
         self.connections(&mut to)?;
+        event_metrics::encode(&self.events, &mut to)?;
         gauge(&mut to, "start_time_seconds", "When the host began to start, in seconds since 1970")?
             .encode_gauge(&self.started_at.as_second())?;
         to.encode_descriptor("build", "The host's own version", None, MetricType::Info)?
@@ -256,7 +260,7 @@ impl ServiceScrape {
     }
 }
 
-fn counter<'a>(
+pub(super) fn counter<'a>(
     to: &'a mut DescriptorEncoder,
     name: &'a str,
     help: &str,
@@ -264,7 +268,7 @@ fn counter<'a>(
     to.encode_descriptor(name, help, None, MetricType::Counter)
 }
 
-fn gauge<'a>(
+pub(super) fn gauge<'a>(
     to: &'a mut DescriptorEncoder,
     name: &'a str,
     help: &str,
@@ -272,7 +276,7 @@ fn gauge<'a>(
     to.encode_descriptor(name, help, None, MetricType::Gauge)
 }
 
-fn counted<const N: usize>(
+pub(super) fn counted<const N: usize>(
     family: &mut MetricEncoder,
     labels: &[(&str, &str); N],
     count: u64,
@@ -280,7 +284,11 @@ fn counted<const N: usize>(
     family.encode_family(labels)?.encode_counter::<NoLabelSet, _, u64>(&count, None)
 }
 
-fn gauged<const N: usize>(family: &mut MetricEncoder, labels: &[(&str, &str); N], value: u64) -> fmt::Result {
+pub(super) fn gauged<const N: usize>(
+    family: &mut MetricEncoder,
+    labels: &[(&str, &str); N],
+    value: u64,
+) -> fmt::Result {
     family.encode_family(labels)?.encode_gauge(&value)
 }
 

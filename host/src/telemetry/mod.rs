@@ -1,10 +1,12 @@
 //! Logs, metrics, and each service's own numbers.
 
 mod decisions;
+mod event_metrics;
 mod latency;
 pub mod logs;
 pub mod metrics;
 mod stats;
+pub mod trace;
 mod traffic;
 
 pub use decisions::{DecidedBy, LimitCounters};

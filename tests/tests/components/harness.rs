@@ -7,6 +7,7 @@ use wasmyard::capability::log::Level;
 use wasmyard::manifest::Isolation;
 use wasmyard::runtime::Failure;
 use wasmyard::runtime::Refusal;
+use wasmyard::telemetry::trace::TraceContext;
 use wasmyard::testing::{
     FakeAuth, FakeRedis, Harness, HarnessBuilder, ScriptedAnswer, ScriptedPostgres, reply,
 };
@@ -52,7 +53,9 @@ async fn an_import_that_is_not_granted_is_refused_by_its_name() {
     let answer = granted.get("/work").await.expect("an answer");
     let said = answer.json().as_str().map(str::to_owned).expect("text");
     assert!(said.starts_with(r#"Some("7") true true true true "#), "{said}");
+    let (said, traceparent) = said.rsplit_once(' ').expect("a trace");
     assert!(said.ends_with(" 1:admin"), "{said}");
+    assert!(TraceContext::parse(traceparent).is_some(), "{traceparent}");
     assert_eq!(granted.called()[0].1.path, "/health");
     let logged = granted.logged();
     assert_eq!((logged[0].level, logged[0].message.as_str()), (Level::Info, "all of it"));

@@ -13,6 +13,7 @@ use std::time::Duration;
 use wasmyard::capability::log::Level;
 use wasmyard::capability::postgres::{DatabaseError, Error, Value};
 use wasmyard::manifest::{Manifest, Service};
+use wasmyard::telemetry::trace::TraceContext;
 use wasmyard::testing::{Answer, Asked, FakeRedis, Harness, ScriptedAnswer, ScriptedPostgres};
 use wasmyard_tests::components;
 
@@ -60,10 +61,17 @@ fn refused(code: &str) -> ScriptedAnswer {
     .into()
 }
 
-/// The parameters of each statement so far.
+/// The parameters of each statement so far; a trace context, which is another one each time,
+/// stands there as `Trace`.
 fn params(postgres: &ScriptedPostgres) -> Vec<String> {
+    let shown = |param: &Value| match param {
+        Value::Text(text) if TraceContext::parse(text).is_some() => "Trace".to_owned(),
+        param => format!("{param:?}").replace("Value::", ""),
+    };
     let statement = |asked| match asked {
-        Asked::Statement { params, .. } => Some(format!("{params:?}").replace("Value::", "")),
+        Asked::Statement { params, .. } => {
+            Some(format!("[{}]", params.iter().map(shown).collect::<Vec<_>>().join(", ")))
+        }
         _ => None,
     };
     postgres.asked().into_iter().filter_map(statement).collect()

@@ -117,7 +117,7 @@ async fn the_total_is_price_times_quantity_to_the_cent() {
         assert_eq!(created.status, 201, "{price} times {quantity}: {created:?}");
         assert_eq!(
             params(&postgres),
-            [format!(r#"[Int32(1), Int32(2), Int32({quantity}), Numeric("{total}"), Null]"#)],
+            [format!(r#"[Int32(1), Int32(2), Int32({quantity}), Numeric("{total}"), Null, Trace]"#)],
             "{price} times {quantity}"
         );
     }
@@ -305,7 +305,7 @@ async fn an_order_goes_one_step_at_a_time_and_never_back() {
             if next {
                 assert_eq!((answer.status.as_u16(), &answer.json()["status"]), (200, &wanted.into()));
                 assert_eq!(left(&redis, &keys), ["orders:8"]);
-                let update = format!(r#"[Int32(7), Text("{current}"), Text("{wanted}"), Null]"#);
+                let update = format!(r#"[Int32(7), Text("{current}"), Text("{wanted}"), Null, Trace]"#);
                 assert_eq!(params(&postgres)[1], update);
                 continue;
             }
@@ -337,7 +337,7 @@ async fn of_two_who_take_a_step_at_once_the_second_learns_what_has_become_of_the
     let redis = holding(&["orders:all", "orders:7"]);
     let postgres = ScriptedPostgres::new()
         .expect("FROM orders WHERE id = $1", order("pending"))
-        .expect("UPDATE orders SET status = $3 WHERE id = $1 AND status = $2", nothing())
+        .expect("SET status = $3, event_seq = event_seq + 1 WHERE id = $1 AND status = $2", nothing())
         .expect("FROM orders WHERE id = $1", order("processing"));
     let service = start("orders", &postgres, &redis).await;
     let late = service.patch("/api/v1/orders/7/status", r#"{"status": "processing"}"#);
@@ -434,7 +434,10 @@ async fn the_history_names_the_verified_caller_and_no_other() {
         service.patch("/api/v1/orders/7/status", r#"{"status": "processing"}"#).caller("2", &["admin"]);
     assert_eq!(moved.await.expect("an answer").status, 200);
     let params = params(&postgres);
-    assert!(params[0].ends_with(r#"Text("1")]"#) && params[2].ends_with(r#"Text("2")]"#), "{params:?}");
+    assert!(
+        params[0].ends_with(r#"Text("1"), Trace]"#) && params[2].ends_with(r#"Text("2"), Trace]"#),
+        "{params:?}"
+    );
 }
 
 #[tokio::test]

@@ -61,6 +61,12 @@ impl RedisConnection {
         timeout(wait, up.wait_for(|up| *up)).await.is_ok_and(|seen| seen.is_ok())
     }
 
+    /// A connection beside the shared one, for whoever holds one up. Nobody replaces it when
+    /// it is lost.
+    pub(crate) async fn another(&self) -> RedisResult<MultiplexedConnection> {
+        self.link.establish().await
+    }
+
     pub(crate) async fn command<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, Error> {
         self.ask(|mut connection| async move { command.query_async(&mut connection).await }).await
     }

@@ -80,7 +80,8 @@ impl Link {
         }
     }
 
-    async fn establish(&self) -> RedisResult<MultiplexedConnection> {
+    /// A connection that answers, beside the one in use.
+    pub(super) async fn establish(&self) -> RedisResult<MultiplexedConnection> {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(REDIS_CONNECT_TIMEOUT))
             // Each command has its own timeout, kept where its meaning is known.

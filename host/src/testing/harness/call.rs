@@ -10,6 +10,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use super::{Answer, Harness};
 use crate::runtime::{Failure, Identity, Request, RequestId};
+use crate::telemetry::trace::TraceContext;
 
 /// A request, sent when it is awaited.
 ///
@@ -42,6 +43,7 @@ impl<'a> Call<'a> {
             identity: None,
             read: None,
             id: RequestId::new(),
+            trace: TraceContext::new(),
             depth: 0,
             deadline: Instant::now(),
         };
@@ -73,7 +75,7 @@ impl<'a> Call<'a> {
     /// A verified caller.
     pub fn caller(mut self, subject: &str, roles: &[&str]) -> Self {
         let roles = roles.iter().map(|role| (*role).to_owned()).collect();
-        self.request.identity = Some(Identity { subject: subject.to_owned(), roles });
+        self.request.identity = Some(Identity { subject: subject.to_owned(), roles, expires_at: None });
         self
     }
 }

@@ -2,7 +2,7 @@
 
 use test_components::{Guest, Problem, Request, Response, healthy_but, ok};
 use wasmyard_guest::bindings::wasmyard::platform::{cache, stats};
-use wasmyard_guest::{auth, config, log, postgres, redis, services};
+use wasmyard_guest::{auth, config, log, postgres, redis, services, trace};
 
 struct Component;
 
@@ -23,8 +23,13 @@ impl Guest for Component {
             };
             let called = services::call("users", &call).is_ok();
             let version = stats::read().version;
+            trace::event("all of it", &[("setting", trace::Value::from(setting.is_some()))]);
+            trace::attribute("test.rows", rows);
             let token = auth::issue_access_token("1", "admin").token;
-            ok(&format!("{setting:?} {rows} {ping} {cached} {called} {version} {token}"))
+            ok(&format!(
+                "{setting:?} {rows} {ping} {cached} {called} {version} {token} {}",
+                trace::traceparent()
+            ))
         })
     }
 }

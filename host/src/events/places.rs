@@ -1,0 +1,74 @@
+//! How many subscribers there may be.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::limiter::Client;
+use crate::limits::RETRY_AFTER;
+use crate::problem::{Kind, Problem};
+
+/// The subscribers of one topic on one host, counted by client.
+#[derive(Debug)]
+pub(super) struct Places {
+    max: usize,
+    per_client_max: usize,
+    taken: Mutex<Taken>,
+}
+
+#[derive(Debug, Default)]
+struct Taken {
+    all: usize,
+    by_client: HashMap<Client, usize>,
+}
+
+/// A subscriber's place.
+#[derive(Debug)]
+pub(super) struct Place {
+    places: Arc<Places>,
+    client: Client,
+}
+
+impl Places {
+    pub(super) fn new(max: usize, per_client_max: usize) -> Self {
+        Self { max, per_client_max, taken: Mutex::default() }
+    }
+
+    /// Takes a place.
+    ///
+    /// # Errors
+    /// 429 when the client has all that it may have, 503 when the host has.
+    pub(super) fn take(self: &Arc<Self>, client: Client) -> Result<Place, Problem> {
+        let mut taken = self.lock();
+        if taken.all >= self.max {
+            let detail = "The host has as many subscribers as it may.";
+            return Err(Problem::new(Kind::Saturated, detail).retry_after(RETRY_AFTER));
+        }
+        let of_client = taken.by_client.get(&client).copied().unwrap_or_default();
+        if of_client >= self.per_client_max {
+            let detail = format!("One client may have {} subscriptions at once.", self.per_client_max);
+            return Err(Problem::new(Kind::RateLimited, detail).retry_after(RETRY_AFTER));
+        }
+        taken.all += 1;
+        taken.by_client.insert(client.clone(), of_client + 1);
+        drop(taken);
+        Ok(Place { places: self.clone(), client })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Taken> {
+        // The counts are right after every step.
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut taken = self.places.lock();
+        taken.all -= 1;
+        match taken.by_client.get_mut(&self.client) {
+            Some(of_client) if *of_client > 1 => *of_client -= 1,
+            _ => {
+                taken.by_client.remove(&self.client);
+            }
+        }
+    }
+}
