@@ -320,7 +320,7 @@ pub const TRACESTATE_MEMBERS_MAX: usize = 32;
 /// with each row would be heard sooner, but Postgres commits one transaction at a time that
 /// has notified; the look itself takes 0.1 ms, of one host.
 pub const OUTBOX_LOOK_PERIOD: Duration = Duration::from_millis(50);
-/// Rows that are moved at once: one script in Redis, well under a millisecond each ten.
+/// Rows that are moved at once: by one script, and Redis serves nobody else meanwhile.
 pub const OUTBOX_BATCH: u32 = 256;
 /// How often the other hosts see whether the one that fills the streams is still there.
 pub const OUTBOX_TAKEOVER_PERIOD: Duration = Duration::from_secs(1);
@@ -361,8 +361,9 @@ pub const SUBSCRIBER_FRAMES_MAX: u32 = 100;
 /// A message that a subscriber sends, in bytes: control frames have at most 125 (RFC 6455,
 /// section 5.5).
 pub const SUBSCRIBER_MESSAGE_BYTES_MAX: usize = 4 * KIB;
-/// How long a client may take to read the close of its WebSocket, and to answer it.
-pub const SUBSCRIBER_CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a client may take to read the close of its WebSocket, and to answer it: one that
+/// has stalled for a moment still hears why. Less than a drain has.
+pub const SUBSCRIBER_CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 
 // ---- The manifest -----------------------------------------------------------
 

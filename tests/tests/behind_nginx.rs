@@ -2,6 +2,7 @@
 //! and one Redis, and the configuration of `deploy/nginx/` in a real nginx.
 
 use std::fs;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -11,7 +12,10 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use wasmyard::testing::servers::{TestPostgres, TestRedis};
 use wasmyard_tests::component::rebuilt;
-use wasmyard_tests::{Answer, Load, Project, client, components, eventually, free_port, repository, until};
+use wasmyard_tests::{
+    Answer, Dialer, EventSource, Load, Program, Project, Session, at_once, client, components, eventually,
+    free_port, repository, until,
+};
 
 #[test]
 fn swaps_on_both_hosts_and_the_death_of_one_go_unnoticed() {
@@ -59,6 +63,94 @@ fn swaps_on_both_hosts_and_the_death_of_one_go_unnoticed() {
     for program in [again, second] {
         assert_eq!(program.end("TERM").code(), Some(0));
     }
+}
+
+#[test]
+fn events_and_limits_are_one_over_both_hosts() {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let database = TestPostgres::shared().database();
+    let redis = TestRedis::start();
+    let hosts = [(); 2].map(|()| {
+        let mut host = host(&database, &redis.url());
+        host.set_env("WASMYARD_LOGINS_PER_MINUTE", "1");
+        host.set_env("WASMYARD_LOGINS_AT_ONCE", "12");
+        host
+    });
+    let first = hosts[0].up(&[]);
+    share_certificate(&hosts);
+    let second = hosts[1].up(&[]);
+    let nginx = Nginx::start(&hosts[0].dir().join(".wasmyard/tls"), [first.https(), second.https()]);
+    let visitor = nginx.client();
+    runtime.block_on(nginx.fill(&visitor));
+    runtime.block_on(async {
+        let (owner, connection) =
+            tokio_postgres::connect(&database, tokio_postgres::NoTls).await.expect("the database");
+        tokio::spawn(connection);
+        let product = "INSERT INTO products (name, price, stock) VALUES ('Pen', 1, 1000)";
+        owner.batch_execute(product).await.expect("a product");
+        let ida = json!({ "username": "ida", "email": "ida@example.com", "password": "ida-password" });
+        assert_eq!(nginx.post(&visitor, "/api/v1/users", &ida).await.status, StatusCode::CREATED);
+        let login = json!({ "username": "ida", "password": "ida-password" });
+        let session = Session::of(&nginx.post(&visitor, "/api/v1/auth/login", &login).await);
+        let bearer = format!("Bearer {}", session.access);
+
+        // nginx sends each of the two to the host that has fewer connections.
+        let dialer = Dialer::new(nginx.port, &nginx.certificate);
+        let mut sockets = [
+            dialer.open_as(&session, "/api/v1/orders/ws").await,
+            dialer.open_as(&session, "/api/v1/orders/ws").await,
+        ];
+        for socket in &mut sockets {
+            socket.ready().await;
+        }
+        for host in [&first, &second] {
+            let line = r#"wasmyard_event_subscribers{topic="orders",form="websocket"} 1"#;
+            assert!(metrics(host).await.contains(line), "each host has one of them");
+        }
+        let read = nginx.client().get(nginx.origin() + "/api/v1/orders/events");
+        let mut source = EventSource::of(read.header("authorization", &bearer)).await;
+        assert_eq!(source.next().await.expect("at once, not gathered by nginx").kind, "ready");
+        for _ in 0..10 {
+            let order = visitor.post(nginx.origin() + "/api/v1/orders").header("authorization", &bearer);
+            let made = Answer::to(order.json(&json!({ "product_id": 1, "quantity": 1 }))).await;
+            assert_eq!(made.status, StatusCode::CREATED, "{made:?}");
+            let event = sockets[0].message().await;
+            assert_eq!(event["order_id"], made.json()["id"]);
+            assert_eq!(sockets[1].message().await, event, "the same over the other host");
+            assert_eq!(source.next().await.expect("an event").data, event);
+        }
+
+        // One login has been counted, wherever it was.
+        let before = [&hosts[0], &hosts[1]].map(requests);
+        let wrong = json!({ "username": "ida", "password": "not-hers" });
+        let guess = |client: reqwest::Client| {
+            let request = client.post(nginx.origin() + "/api/v1/auth/login").json(&wrong);
+            async move { Answer::to(request).await.status.as_u16() }
+        };
+        let guesses = (0..60).map(|_| guess(nginx.client())).collect::<Vec<_>>();
+        let statuses = at_once(guesses).join_all().await;
+        let count = |status| statuses.iter().filter(|known| **known == status).count();
+        assert_eq!((count(401), count(429)), (11, 49), "{statuses:?}");
+        for (host, before) in hosts.iter().zip(before) {
+            assert!(requests(host) > before, "both hosts were asked");
+        }
+        // A client with another address has a limit of its own, as nginx tells.
+        let elsewhere = client(&nginx.certificate, |builder| {
+            builder.timeout(Duration::from_secs(30)).local_address(IpAddr::from([127, 0, 0, 2]))
+        });
+        assert_eq!(guess(elsewhere).await, 401);
+        assert_eq!(guess(nginx.client()).await, 429);
+    });
+    for program in [first, second] {
+        assert_eq!(program.end("TERM").code(), Some(0));
+    }
+}
+
+/// What a host counts.
+async fn metrics(host: &Program<'_>) -> String {
+    let admin = host.ready()["admin"].as_str().expect("an address");
+    let answer = Answer::to(reqwest::Client::new().get(format!("http://{admin}/metrics"))).await;
+    answer.text().to_owned()
 }
 
 /// A host as in production, on a port that it keeps.

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::event::{Cursor, Event};
 use super::line::{Item, Line};
 use super::stats::EventStats;
-use super::subscription::Gap;
+use super::step::Gap;
 use super::tail::Tail;
 
 /// One for each topic and host. One reader gives it the stream's events, and it hands them to

@@ -7,7 +7,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::event::Event;
-use super::subscription::Gap;
+use super::step::Gap;
 use crate::limits::{SUBSCRIBER_BYTES_MAX, SUBSCRIBER_EVENTS_MAX};
 
 /// Which events a subscriber is told.
@@ -114,5 +114,57 @@ impl Item {
             Self::Event(event) => event.bytes(),
             Self::Gap(_) => 0,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::events::Cursor;
+
+    fn event(subject: Option<&str>, key: &str, bytes: usize) -> Arc<Event> {
+        let id = "1-1".parse().unwrap();
+        let (subject, key, kind) = (subject.map(Into::into), key.into(), "order.created".into());
+        Arc::new(Event { id, before: Cursor::START, subject, key, kind, json: vec![b' '; bytes].into() })
+    }
+
+    fn line() -> Line {
+        Line::new(Filter { subject: None, key: None })
+    }
+
+    #[test]
+    fn a_line_holds_so_many_events_and_so_many_bytes_and_is_cut_beyond_that() {
+        for (bytes, held) in [(1, SUBSCRIBER_EVENTS_MAX), (SUBSCRIBER_BYTES_MAX / 4, 4)] {
+            let line = line();
+            for _ in 0..held {
+                assert!(line.push(Item::Event(event(None, "7", bytes))));
+            }
+            assert!(!line.push(Item::Event(event(None, "7", bytes))), "{held} are all that it holds");
+            assert_eq!(line.pop().err(), Some(Cut), "and then it holds none of them");
+            assert!(!line.push(Item::Event(event(None, "7", 1))), "it stays cut");
+        }
+    }
+
+    #[test]
+    fn what_is_taken_makes_room() {
+        let line = line();
+        for _ in 0..3 * SUBSCRIBER_EVENTS_MAX {
+            assert!(line.push(Item::Event(event(None, "7", SUBSCRIBER_BYTES_MAX))));
+            assert!(line.pop().unwrap().is_some());
+        }
+        assert!(line.pop().unwrap().is_none());
+    }
+
+    #[test]
+    fn an_event_is_for_its_subject_alone_and_one_without_for_nobody_in_particular() {
+        let passes = |subject: Option<&str>, key: Option<&str>, event: &Event| {
+            Filter { subject: subject.map(Into::into), key: key.map(Into::into) }.passes(event)
+        };
+        let of_alice = event(Some("1"), "7", 1);
+        assert!(passes(Some("1"), None, &of_alice) && passes(None, None, &of_alice));
+        assert!(passes(Some("1"), Some("7"), &of_alice) && !passes(Some("1"), Some("70"), &of_alice));
+        assert!(!passes(Some("2"), None, &of_alice) && !passes(Some("2"), Some("7"), &of_alice));
+        let of_nobody = event(None, "7", 1);
+        assert!(!passes(Some("1"), None, &of_nobody) && passes(None, None, &of_nobody));
     }
 }

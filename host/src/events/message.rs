@@ -4,7 +4,7 @@ use bytes::Bytes;
 use serde_json::json;
 
 use super::event::Cursor;
-use super::subscription::{End, Gap};
+use super::step::{End, Gap};
 
 /// Everything before this place has been told.
 pub(super) const READY: &str = "ready";

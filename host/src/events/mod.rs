@@ -36,7 +36,7 @@
 //! | `event` | one event, and its place |
 //! | `hub`, `tail`, `reader` | the stream as this host reads it, once for all |
 //! | `line` | what waits for one subscriber |
-//! | `subscription` | old events, then new ones, then the end |
+//! | `subscription`, `step` | old events, then new ones, then the end |
 //! | `places` | how many subscribers there may be |
 //! | `request`, `origin` | what a client asks for, and whether its page may |
 //! | `message` | what a subscriber reads |
@@ -57,6 +57,7 @@ mod request;
 mod script;
 pub(crate) mod sse;
 mod stats;
+mod step;
 mod stream;
 mod subscription;
 mod tail;
@@ -66,5 +67,6 @@ pub(crate) mod websocket;
 pub use event::{BadCursor, Cursor, Event};
 pub(crate) use request::Opening;
 pub use stats::EventStats;
-pub use subscription::{End, Gap, Step, Subscription};
+pub use step::{End, Gap, Step};
+pub use subscription::Subscription;
 pub use topic::{Topic, Topics};

@@ -72,3 +72,22 @@ impl Drop for Place {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_counted_by_client_and_altogether_and_come_back() {
+        let places = Arc::new(Places::new(3, 2));
+        let take = |user: &str| places.take(Client::User(user.into()));
+        let status = |taken: Result<Place, Problem>| taken.err().map(|problem| problem.status().as_u16());
+        let (first, second) = (take("1").unwrap(), take("1").unwrap());
+        assert_eq!(status(take("1")), Some(429));
+        let _third = take("2").unwrap();
+        assert_eq!(status(take("2")), Some(503));
+        drop((first, second));
+        assert!(take("1").is_ok());
+        assert_eq!(places.lock().by_client.len(), 1, "who has left is forgotten");
+    }
+}

@@ -123,6 +123,5 @@ fn fault(parameter: &str, detail: &str) -> Value {
 /// As forms are encoded, which is how browsers write a query.
 fn decode(text: &str) -> Option<String> {
     let spaces = text.replace('+', " ");
-    let decoded = percent_decode_str(&spaces).decode_utf8().ok().map(Cow::into_owned);
-    decoded
+    percent_decode_str(&spaces).decode_utf8().ok().map(Cow::into_owned)
 }

@@ -8,7 +8,8 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use tokio::time::{Interval, interval_at};
 
 use super::message;
-use super::subscription::{Step, Subscription};
+use super::step::Step;
+use super::subscription::Subscription;
 use crate::limits::{EVENTS_RETRY_PAUSE, KIB, SUBSCRIBER_PING_PERIOD};
 
 /// nginx gathers an answer before it passes it on, unless it is told not to.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use super::subscription::End;
+use super::step::End;
 use crate::manifest::EventForm;
 
 /// Counters of one topic on one host, read by the metrics page.

@@ -47,3 +47,48 @@ impl Tail {
         Some(self.events.iter().skip(skipped))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(seq: usize) -> Cursor {
+        format!("1-{seq}").parse().unwrap()
+    }
+
+    fn event(seq: usize, before: usize, bytes: usize) -> Arc<Event> {
+        let (key, kind, json) = ("7".into(), "order.created".into(), vec![b' '; bytes].into());
+        Arc::new(Event { id: place(seq), before: place(before), subject: None, key, kind, json })
+    }
+
+    fn after(tail: &Tail, seq: usize) -> Option<Vec<Cursor>> {
+        Some(tail.after(place(seq))?.map(|event| event.id).collect())
+    }
+
+    #[test]
+    fn it_knows_what_follows_each_of_its_places_and_no_other() {
+        let mut tail = Tail::new(place(4));
+        assert_eq!((after(&tail, 4), after(&tail, 3)), (Some(vec![]), None));
+        assert!(tail.push(event(5, 4, 1)) && tail.push(event(9, 5, 1)));
+        assert_eq!(after(&tail, 4), Some(vec![place(5), place(9)]));
+        assert_eq!(after(&tail, 5), Some(vec![place(9)]));
+        assert_eq!(after(&tail, 9), Some(vec![]));
+        assert_eq!((after(&tail, 3), after(&tail, 7), after(&tail, 10)), (None, None, None));
+        // One that does not follow: what came before it cannot be told without a gap.
+        assert!(!tail.push(event(12, 11, 1)));
+        assert_eq!((after(&tail, 9), after(&tail, 11)), (None, Some(vec![place(12)])));
+    }
+
+    #[test]
+    fn it_holds_no_more_than_a_line_does() {
+        for (bytes, held) in [(1, SUBSCRIBER_EVENTS_MAX), (SUBSCRIBER_BYTES_MAX / 4, 4)] {
+            let mut tail = Tail::new(place(0));
+            for seq in 1..=2 * SUBSCRIBER_EVENTS_MAX {
+                assert!(tail.push(event(seq, seq - 1, bytes)));
+            }
+            let oldest = 2 * SUBSCRIBER_EVENTS_MAX - held;
+            assert_eq!(after(&tail, oldest).map(|after| after.len()), Some(held));
+            assert_eq!(after(&tail, oldest - 1), None);
+        }
+    }
+}

@@ -11,7 +11,8 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig
 use tokio_tungstenite::tungstenite::{self, Message, Utf8Bytes};
 
 use super::message;
-use super::subscription::{End, Step, Subscription};
+use super::step::{End, Step};
+use super::subscription::Subscription;
 use crate::limits::{
     KIB, SUBSCRIBER_CLOSE_TIMEOUT, SUBSCRIBER_FRAMES_MAX, SUBSCRIBER_MESSAGE_BYTES_MAX,
     SUBSCRIBER_PING_PERIOD,

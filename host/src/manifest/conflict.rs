@@ -17,6 +17,7 @@ pub(super) fn check(
 ) {
     check_ports(reading, root, manifest, services);
     check_routes(reading, manifest, services);
+    check_topics(reading, services);
     for read in services {
         for granted in &read.granted_services {
             if !manifest.services.contains_key(&granted.value) {
@@ -29,6 +30,19 @@ pub(super) fn check(
                     .help(format!("services: {}", names.join(", ")));
                 reading.record(fault);
             }
+        }
+    }
+}
+
+/// A topic is told by one service, and so has one relay on each host.
+fn check_topics(reading: &Reading<'_>, services: &[ReadService]) {
+    let topics = services.iter().filter_map(|read| Some((&read.service.name, read.topic.as_ref()?)));
+    let mut topics: Vec<_> = topics.collect();
+    topics.sort_by_key(|(_, topic)| topic.span.start);
+    for (index, (_, topic)) in topics.iter().enumerate() {
+        if let Some((other, _)) = topics[..index].iter().find(|(_, other)| other.value == topic.value) {
+            let message = format!("the topic {} is already told by the service `{other}`", topic.shown());
+            reading.record(reading.fault(&topic.span, message).hint("choose another name"));
         }
     }
 }

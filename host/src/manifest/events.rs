@@ -9,8 +9,8 @@ use crate::limits;
 /// The forms by their names.
 const FORMS: [(&str, EventForm); 2] = [("sse", EventForm::Sse), ("websocket", EventForm::WebSocket)];
 
-/// Reads `[services.NAME.events]`.
-pub(super) fn read(reading: &Reading<'_>, service: &Table<'_, '_>) -> Option<Events> {
+/// Reads `[services.NAME.events]`, and where its topic stands.
+pub(super) fn read(reading: &Reading<'_>, service: &Table<'_, '_>) -> Option<(Events, Option<Text>)> {
     let table = service.table("events")?;
     let topic = table.required_text("topic", "\"orders\"");
     if let Some(topic) = topic.as_ref().filter(|topic| !is_service_name(&topic.value)) {
@@ -20,7 +20,7 @@ pub(super) fn read(reading: &Reading<'_>, service: &Table<'_, '_>) -> Option<Eve
         reading.record(reading.fault(&topic.span, message).help(help));
     }
     let events = Events {
-        topic: topic.map(|topic| topic.value).unwrap_or_default(),
+        topic: topic.as_ref().map(|topic| topic.value.clone()).unwrap_or_default(),
         key: table.text("key").map(|name| parameter(reading, &table, name)),
         key_form: table.text("key_form").map_or(KeyForm::Text, |form| key_form(reading, &form)),
         all: table.text("all").map(|role| role.value),
@@ -40,7 +40,7 @@ pub(super) fn read(reading: &Reading<'_>, service: &Table<'_, '_>) -> Option<Eve
         ),
     };
     table.finish();
-    Some(events)
+    Some((events, topic))
 }
 
 /// Reads the key `events` of a route.

@@ -16,6 +16,7 @@ pub(super) struct ReadService {
     pub(super) internal_routes: Vec<ReadRoute>,
     pub(super) direct_port: std::ops::Range<usize>,
     pub(super) granted_services: Vec<Text>,
+    pub(super) topic: Option<Text>,
 }
 
 /// Reads every service, in name order.
@@ -59,7 +60,7 @@ fn read(reading: &Reading<'_>, name: &Text, table: Table<'_, '_>, runtime: &Runt
         route::check_granted(reading, routes, grants.cache.as_ref());
     }
     route::check_granted(reading, &internal_routes, grants.cache.as_ref());
-    let told = events::read(reading, &table);
+    let (told, topic) = events::read(reading, &table).unzip();
     events::check(reading, told.as_ref(), &routes, true);
     for routes in [direct.as_ref().map(|(_, routes, _)| routes), Some(&internal_routes)].into_iter().flatten()
     {
@@ -85,7 +86,15 @@ fn read(reading: &Reading<'_>, name: &Text, table: Table<'_, '_>, runtime: &Runt
     };
     table.finish();
     let (direct_routes, direct_port) = direct.map_or((Vec::new(), 0..0), |(_, routes, port)| (routes, port));
-    ReadService { service, routes, direct_routes, internal_routes, direct_port, granted_services: services }
+    ReadService {
+        service,
+        routes,
+        direct_routes,
+        internal_routes,
+        direct_port,
+        granted_services: services,
+        topic: topic.flatten(),
+    }
 }
 
 fn build(reading: &Reading<'_>, table: &Table<'_, '_>) -> Option<Vec<String>> {

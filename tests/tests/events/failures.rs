@@ -61,21 +61,22 @@ async fn while_redis_is_away_events_wait_and_then_all_of_them_come() {
 
 #[tokio::test]
 async fn a_redis_that_forgets_everything_is_found_out() {
-    let shop = Shop::start().await;
-    let dialer = shop.dialer();
-    let mut socket = dialer.open(WS).await;
+    let (database, redis) = (TestPostgres::shared().database(), TestRedis::start());
+    let shop = host(&database, &redis).start().await;
+    let mut socket = shop.dialer().open(WS).await;
     let start = socket.ready().await;
     told(&shop, FIRST..FIRST + 2, &[1]).await;
     let ids = [socket.message().await["id"].clone(), socket.message().await["id"].clone()];
     until("the outbox is empty", async || waiting(&shop).await == "0").await;
 
-    shop.redis_cli(&["FLUSHALL"]);
+    redis.cli(&["FLUSHALL"]);
     told(&shop, FIRST + 2..FIRST + 3, &[1]).await;
     // Who has heard everything has missed nothing.
     let third = socket.message().await;
     assert_eq!(third["order_id"], FIRST + 2);
-    // Who has not is told so.
-    let mut back = dialer.open(&format!("{WS}?after={start}&order_id={}", FIRST + 2)).await;
+    // Who has not is told so, by a host that has nothing in its memory either.
+    let other = host(&database, &redis).start().await;
+    let mut back = other.dialer().open(&format!("{WS}?after={start}&order_id={}", FIRST + 2)).await;
     let gap = json!({ "id": ids[1], "type": "gap", "after": start, "resume_from": ids[1] });
     assert_eq!(back.message().await, gap);
     assert_eq!(back.message().await["id"], third["id"]);
