@@ -24,6 +24,7 @@ pub fn hostile(component: &str) -> Service {
         grants: Grants { log: true, ..Grants::default() },
         limits: ServiceLimits { request_timeout: Duration::from_millis(500), ..ServiceLimits::default() },
         rate_limit: None,
+        background: None,
         isolation: Isolation::Instance,
         settings: BTreeMap::new(),
     }

@@ -1,10 +1,12 @@
 //! The shop's orders service.
 
-pub mod create;
+mod create;
 mod event;
 mod history;
+mod idempotency;
+pub mod new_order;
 pub mod order;
-mod returns;
+pub mod saga;
 mod status;
 mod workflow;
 
@@ -27,6 +29,7 @@ const LIST_KEY: &str = "orders:all";
 struct Orders;
 
 wasmyard_guest::export!(Orders);
+wasmyard_guest::export_background!(Orders);
 
 impl Guest for Orders {
     fn handle(request: &Request) -> Result<Response, Problem> {
@@ -52,8 +55,7 @@ fn list(request: &Request) -> Result<Response, Problem> {
     }
     let response = page.cached(request, LIST_KEY, LIST_TTL, || {
         let orders = query(
-            "SELECT id, user_id, product_id, quantity, total_price, status, created_at
-             FROM orders WHERE id > $1 ORDER BY id LIMIT $2",
+            concat!("SELECT ", order_columns!(), " FROM orders WHERE id > $1 ORDER BY id LIMIT $2"),
             &[page.after().into(), page.rows().into()],
         )?;
         Ok(orders.all(Order::from_row)?)
@@ -65,8 +67,11 @@ fn list(request: &Request) -> Result<Response, Problem> {
 /// an index finds them.
 fn own(page: &Page, user: i32) -> Result<Response, Problem> {
     let orders = query(
-        "SELECT id, user_id, product_id, quantity, total_price, status, created_at
-         FROM orders WHERE user_id = $1 AND id > $2 ORDER BY id LIMIT $3",
+        concat!(
+            "SELECT ",
+            order_columns!(),
+            " FROM orders WHERE user_id = $1 AND id > $2 ORDER BY id LIMIT $3"
+        ),
         &[user.into(), page.after().into(), page.rows().into()],
     )?;
     let response = Response::json_bytes(200, page.write(orders.all(Order::from_row)?)?);
@@ -92,10 +97,7 @@ fn owner(order: &[u8]) -> Result<i32, Problem> {
 
 /// The order as the database has it.
 fn find(id: i32) -> Result<Order, Problem> {
-    let orders = query(
-        "SELECT id, user_id, product_id, quantity, total_price, status, created_at FROM orders WHERE id = $1",
-        &[id.into()],
-    )?;
+    let orders = query(concat!("SELECT ", order_columns!(), " FROM orders WHERE id = $1"), &[id.into()])?;
     orders.first(Order::from_row)?.ok_or_else(|| Problem::no_such("order", id))
 }
 

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::api::{DeployReport, HostInfo, Step};
+use super::api::{DeployReport, HostInfo, ParkedSaga, Step};
 use super::*;
 
 /// An operator that remembers what it was told, and has one service, `users`.
@@ -29,6 +29,17 @@ impl Scripted {
 
 fn failure(kind: FailureKind) -> DeployFailure {
     DeployFailure { step: "grants".into(), reason: "it imports redis".into(), kind }
+}
+
+fn saga() -> ParkedSaga {
+    ParkedSaga {
+        service: "orders".into(),
+        id: "17".into(),
+        step: "undoing".into(),
+        attempts: 12,
+        since: "2025-01-02T03:04:05Z".parse().unwrap(),
+        reason: "products is away".into(),
+    }
 }
 
 #[async_trait]
@@ -59,6 +70,24 @@ impl Operator for Scripted {
     async fn rotate_keys(&self, revoke: bool) -> Result<Keys, KeysFailure> {
         self.done.lock().unwrap().push(if revoke { "revoke" } else { "rotate" }.into());
         self.keys().await
+    }
+
+    async fn parked(&self) -> Result<Parked, SagaFailure> {
+        match self.draining {
+            true => Err(SagaFailure::Service("orders: The database is not available.".into())),
+            false => Ok(Parked { parked: vec![saga()] }),
+        }
+    }
+
+    async fn retry_parked(&self, service: &str, id: &str) -> Result<Retried, SagaFailure> {
+        match (service, id) {
+            ("orders", "17") => {
+                self.done.lock().unwrap().push("retry orders/17".into());
+                Ok(Retried { service: service.into(), id: id.into() })
+            }
+            ("orders", _) => Err(SagaFailure::NotParked),
+            _ => Err(SagaFailure::UnknownService(UnknownService { nearest: Some("orders".into()) })),
+        }
     }
 
     async fn deploy(&self, service: &str, component: Bytes) -> Result<DeployReport, DeployFailure> {

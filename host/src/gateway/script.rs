@@ -122,6 +122,7 @@ pub(crate) fn entry(name: &str, public: &[&str], direct: &[&str]) -> manifest::S
         grants: Grants::default(),
         limits: default_limits(),
         rate_limit: None,
+        background: None,
         isolation: Isolation::default(),
         settings: BTreeMap::new(),
     }

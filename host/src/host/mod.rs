@@ -18,6 +18,7 @@ pub use ready::{Ready, ReadyService};
 pub use run::{UpOptions, run};
 
 use crate::admin::{Admin, AdminToken};
+use crate::background;
 use crate::capability::redis::RedisConnection;
 use crate::gateway::{Doors, Gateway};
 use crate::limiter::Limiter;
@@ -175,6 +176,7 @@ async fn start_over(
 
     let mut tasks = JoinSet::new();
     tasks.spawn(platform.sweep_idle());
+    tasks.spawn(background::give_turns(&platform));
     if let Some(authority) = platform.authority() {
         tasks.spawn(authority.follow(crate::limits::SIGNING_KEYS_PERIOD));
     }

@@ -169,6 +169,8 @@ pub struct Service {
     /// How many requests of one client it takes, where a route has no limit of its own.
     /// `None`: any number.
     pub rate_limit: Option<RateLimit>,
+    /// How often it has a turn of its own, which no request waits for. `None`: never.
+    pub background: Option<Background>,
     /// Whether instances are reused.
     pub isolation: Isolation,
     /// Its settings, read through the `config` interface.
@@ -204,6 +206,13 @@ pub struct RateLimit {
     pub strict: bool,
     /// The methods of the route that it is for. Empty: all of them.
     pub methods: Vec<String>,
+}
+
+/// `background = { … }`: a turn for the work that no request waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Background {
+    /// From the end of one turn to the next one, on whichever host.
+    pub every: Duration,
 }
 
 /// Who may ask for a route.

@@ -21,6 +21,7 @@ use tokio::sync::Mutex;
 pub use apply::Applied;
 pub use backends::Backends;
 
+use crate::background::Leases;
 use crate::capability::redis::RedisConnection;
 use crate::limits::SERVICES_STARTING_MAX;
 use crate::local::Progress;
@@ -110,6 +111,29 @@ impl Platform {
         self.draining.store(true, Relaxed);
     }
 
+    /// Whether it has begun to stop.
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Relaxed)
+    }
+
+    /// The services that the manifest in force gives turns in the background.
+    pub fn scheduled(&self) -> Vec<String> {
+        let manifest = self.manifest.load();
+        let scheduled = manifest.services.values().filter(|service| service.background.is_some());
+        scheduled.map(|service| service.name.clone()).collect()
+    }
+
+    /// One of them, and the time between its turns.
+    pub fn background(&self, service: &str) -> Option<(Arc<Service>, Duration)> {
+        let background = self.manifest.load().services.get(service)?.background?;
+        Some((self.services.load().get(service)?.clone(), background.every))
+    }
+
+    /// Whose turn it is; `None` without a database.
+    pub fn leases(&self) -> Option<&Leases> {
+        self.backends.leases()
+    }
+
     /// The routes in use.
     pub fn router(&self) -> &Arc<CurrentRouter> {
         &self.router
@@ -171,6 +195,7 @@ impl Platform {
             capabilities: Arc::new(capabilities),
             limits: Arc::new(service.limits.clone()),
             isolation: service.isolation,
+            background: service.background.is_some(),
         };
         Ok((stats, terms))
     }

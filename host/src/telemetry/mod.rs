@@ -4,10 +4,12 @@ mod decisions;
 mod latency;
 pub mod logs;
 pub mod metrics;
+mod own;
 mod stats;
 mod traffic;
 
 pub use decisions::{DecidedBy, LimitCounters};
 pub use latency::Latency;
+pub use own::{OwnEvents, TurnCounts, TurnOutcome};
 pub use stats::{InFlight, ServiceStats};
 pub use traffic::{Origin, RouteStats, StatusCounts};
