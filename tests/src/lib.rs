@@ -2,6 +2,7 @@
 //! and databases of its own, and a client that trusts its certificate.
 
 mod answer;
+mod books;
 pub mod component;
 mod load;
 mod logs;
@@ -17,6 +18,7 @@ mod wait;
 mod wire;
 
 pub use answer::Answer;
+pub use books::{Books, Stock};
 pub use load::{Load, Sample};
 pub use logs::{Line, Logs};
 pub use native::NativePeer;

@@ -226,7 +226,7 @@ async fn a_connection_reset_in_the_middle_of_a_write_leaves_no_half_order() {
             false => fragile.proxy.reset_before(&on_the_wire(quantity)),
         }
         let answer = fragile.shop.post("/api/v1/orders", &order(quantity)).await;
-        assert!(fragile.proxy.was_reset(), "the order's connection was reset: {answer:?}");
+        assert!(fragile.proxy.was_sprung(), "the order's connection was reset: {answer:?}");
         answer.problem(503);
 
         // All of it or nothing; and never twice.

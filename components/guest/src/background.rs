@@ -87,8 +87,8 @@ fn told(problem: Problem) -> String {
     problem.detail().to_owned()
 }
 
-/// Makes a type that implements [`Background`](crate::Background) the component's, beside
-/// [`export!`](crate::export).
+/// Makes a type that implements [`crate::Background`] the component's, beside
+/// [`crate::export!`].
 #[macro_export]
 macro_rules! export_background {
     ($service:ident) => {

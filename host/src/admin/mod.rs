@@ -10,8 +10,8 @@
 //! | `GET /v1/keys` | [`Keys`]: those that sign access tokens, without their private halves |
 //! | `POST /v1/keys/rotate` | no body; a new key signs from now on; [`Keys`] |
 //! | `POST /v1/keys/revoke` | the same, and tokens of all former keys are refused |
-//! | `GET /v1/sagas` | [`Parked`](api::Parked): what services could neither finish nor undo |
-//! | `POST /v1/services/{name}/sagas/{id}/retry` | no body; [`Retried`](api::Retried) |
+//! | `GET /v1/sagas` | [`Parked`]: what services could neither finish nor undo |
+//! | `POST /v1/services/{name}/sagas/{id}/retry` | no body; [`Retried`] |
 //! | `POST /v1/services/{name}/deploy` | body: a component's bytes, `Content-Type: application/wasm`; [`DeployReport`] |
 //! | `POST /v1/services/{name}/rollback` | no body; [`DeployReport`] |
 //!

@@ -192,6 +192,30 @@ async fn keys_are_listed_for_everybody_here_and_rotated_for_the_operator() {
 }
 
 #[tokio::test]
+async fn parked_sagas_are_listed_for_everybody_here_and_retried_for_the_operator() {
+    let desk = Desk::new(Scripted::default());
+    let (host, bearer) = (("host", "localhost"), desk.bearer.clone());
+    let allowed = [host, ("authorization", bearer.as_str())];
+    let (_, _, parked) = desk.ask("GET /v1/sagas", &[host], "").await;
+    assert_eq!(parked["parked"][0]["since"], "2025-01-02T03:04:05Z", "{parked}");
+    for (line, fields, status) in [
+        ("POST /v1/sagas", &allowed[..], 405),
+        ("GET /v1/services/orders/sagas/17/retry", &allowed, 405),
+        ("POST /v1/services/orders/sagas/17/retry", &[host], 401),
+        ("POST /v1/services/orders/sagas/17/retry", &allowed, 200),
+        ("POST /v1/services/orders/sagas/18/retry", &allowed, 404),
+        ("POST /v1/services/ordres/sagas/17/retry", &allowed, 404),
+    ] {
+        let (answered, _, json) = desk.ask(line, fields, "").await;
+        assert_eq!(answered, status, "{line}: {json}");
+    }
+    assert_eq!(desk.done(), ["retry orders/17"]);
+    let away = Desk::new(Scripted { draining: true, ..Scripted::default() });
+    let (status, _, problem) = away.ask("GET /v1/sagas", &[host], "").await;
+    assert_eq!((status, &problem["detail"]), (500, &"orders: The database is not available.".into()));
+}
+
+#[tokio::test]
 async fn whoever_cannot_read_the_token_changes_nothing() {
     let desk = Desk::new(Scripted::default());
     let (wasm, right) = (("content-type", "application/wasm"), desk.bearer.clone());

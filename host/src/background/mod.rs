@@ -25,17 +25,17 @@ use crate::platform::Platform;
 use crate::runtime::Service;
 use crate::telemetry::TurnOutcome;
 
-/// Gives turns until the platform drains or goes. Dropped, it ends those that are running.
+/// Gives turns until the platform drains, and ends when the last of them has. Dropped, it
+/// ends those that are running.
 pub fn give_turns(platform: &Arc<Platform>) -> impl Future<Output = ()> + Send + 'static {
-    let platform = Arc::downgrade(platform);
+    let (draining, platform) = (platform.draining().clone(), Arc::downgrade(platform));
     async move {
         let mut tasks = JoinSet::new();
         let mut followed: BTreeMap<String, AbortHandle> = BTreeMap::new();
         let mut look = interval(BACKGROUND_LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            look.tick().await;
-            let Some(running) = platform.upgrade().filter(|running| !running.is_draining()) else { return };
+        while draining.run_until_cancelled(look.tick()).await.is_some() {
+            let Some(running) = platform.upgrade() else { return };
             while tasks.try_join_next().is_some() {}
             followed.retain(|_, task| !task.is_finished());
             for name in running.scheduled() {
@@ -44,15 +44,17 @@ pub fn give_turns(platform: &Arc<Platform>) -> impl Future<Output = ()> + Send +
                 }
             }
         }
+        while tasks.join_next().await.is_some() {}
     }
 }
 
 /// Gives one service its turns, for as long as the manifest in force wants it to.
 async fn follow(platform: Weak<Platform>, name: String) {
+    let Some(draining) = platform.upgrade().map(|platform| platform.draining().clone()) else { return };
     let mut failing = false;
     loop {
         let wait = {
-            let Some(platform) = platform.upgrade().filter(|running| !running.is_draining()) else { return };
+            let Some(platform) = platform.upgrade() else { return };
             let (Some((service, every)), Some(leases)) = (platform.background(&name), platform.leases())
             else {
                 return;
@@ -73,7 +75,9 @@ async fn follow(platform: Weak<Platform>, name: String) {
                 }
             }
         };
-        sleep(wait).await;
+        if draining.run_until_cancelled(sleep(wait)).await.is_none() {
+            return;
+        }
     }
 }
 

@@ -45,6 +45,8 @@ pub struct Host {
     platform: Arc<Platform>,
     server: Server,
     tasks: JoinSet<()>,
+    /// Turns in the background, which are drained like requests.
+    turns: JoinSet<()>,
     local: local::Backends,
     drain_timeout: Duration,
 }
@@ -75,7 +77,9 @@ impl Host {
         match start_over(&manifest, &options, &local, progress).await {
             Ok((platform, server, tasks)) => {
                 let drain_timeout = manifest.server.limits.drain_timeout;
-                Ok(Self { platform, server, tasks, local, drain_timeout })
+                let mut turns = JoinSet::new();
+                turns.spawn(background::give_turns(&platform));
+                Ok(Self { platform, server, tasks, turns, local, drain_timeout })
             }
             Err(error) => {
                 local.stop(progress).await;
@@ -109,7 +113,12 @@ impl Host {
     pub async fn stop(mut self, progress: &Progress<'_>) -> Drained {
         progress("draining");
         self.platform.begin_drain();
-        let drained = self.server.drain(self.drain_timeout).await;
+        let turns = tokio::time::timeout(self.drain_timeout, self.turns.join_next());
+        let (drained, turns) = tokio::join!(self.server.drain(self.drain_timeout), turns);
+        if turns.is_err() {
+            tracing::warn!("a turn in the background was cut off at the drain deadline");
+        }
+        self.turns.shutdown().await;
         self.tasks.shutdown().await;
         drop(self.platform);
         self.local.stop(progress).await;
@@ -176,7 +185,6 @@ async fn start_over(
 
     let mut tasks = JoinSet::new();
     tasks.spawn(platform.sweep_idle());
-    tasks.spawn(background::give_turns(&platform));
     if let Some(authority) = platform.authority() {
         tasks.spawn(authority.follow(crate::limits::SIGNING_KEYS_PERIOD));
     }

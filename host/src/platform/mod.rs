@@ -9,7 +9,6 @@ use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -17,6 +16,7 @@ use arc_swap::ArcSwap;
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use jiff::Timestamp;
 use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
 
 pub use apply::Applied;
 pub use backends::Backends;
@@ -53,7 +53,7 @@ pub struct Platform {
     /// Held while a manifest is being put in force.
     applying: Mutex<()>,
     started_at: Timestamp,
-    draining: AtomicBool,
+    draining: CancellationToken,
 }
 
 impl Platform {
@@ -85,7 +85,7 @@ impl Platform {
             bind: manifest.server.bind,
             applying: Mutex::default(),
             started_at,
-            draining: AtomicBool::new(false),
+            draining: CancellationToken::new(),
         };
         progress(&format!("loading {} components", manifest.services.len()));
         let starts = manifest.services.values().map(|service| platform.start_service(service));
@@ -108,12 +108,12 @@ impl Platform {
 
     /// From now on the host says that it should not be sent requests.
     pub fn begin_drain(&self) {
-        self.draining.store(true, Relaxed);
+        self.draining.cancel();
     }
 
-    /// Whether it has begun to stop.
-    pub fn is_draining(&self) -> bool {
-        self.draining.load(Relaxed)
+    /// Cancelled when it begins to stop.
+    pub fn draining(&self) -> &CancellationToken {
+        &self.draining
     }
 
     /// The services that the manifest in force gives turns in the background.

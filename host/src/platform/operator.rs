@@ -21,7 +21,7 @@ use crate::runtime::{self, Failure, Service};
 #[async_trait]
 impl Operator for Platform {
     fn readiness(&self) -> Readiness {
-        match (self.draining.load(Relaxed), self.services().is_empty()) {
+        match (self.draining().is_cancelled(), self.services().is_empty()) {
             (true, _) => Readiness::Draining,
             (false, true) => Readiness::Starting,
             (false, false) => Readiness::Serving,

@@ -3,7 +3,7 @@
 use wasmyard_guest::log::{self, Level};
 use wasmyard_guest::{Background, Parked, Problem, Row, RowError, count, execute, query};
 
-use super::{confirm, release};
+use super::stock::{confirm, release};
 use crate::Orders;
 use crate::idempotency::FORGET;
 
