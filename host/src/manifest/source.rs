@@ -25,6 +25,7 @@ const SHOWN: &[&str] = &[
     "cache",
     "cert",
     "component",
+    "every",
     "health_path",
     "http_port",
     "https_port",
