@@ -2,6 +2,7 @@
 //! component.
 
 pub mod admin;
+pub mod background;
 #[expect(missing_docs, reason = "generated; documented in wit/")]
 pub mod bindings;
 pub mod capability;

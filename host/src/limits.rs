@@ -454,6 +454,25 @@ pub const ADMIN_ANSWER_BYTES_MAX: usize = 16 * MIB;
 /// a route has a MiB of them at most.
 pub const STORED_HEADERS_MAX: usize = 1_000;
 
+// ---- Work in the background ---------------------------------------------------
+
+/// How long a host that has died keeps a service's turn to itself. Far longer than a
+/// healthy database takes to renew it, and short enough that what a crash has left half
+/// done is taken up within seconds.
+pub const BACKGROUND_LEASE: Duration = Duration::from_secs(3);
+/// How often a lease is renewed while a turn lasts: two attempts may fail.
+pub const BACKGROUND_RENEWAL: Duration = Duration::from_millis(800);
+/// How often the manifest in force is looked at for services that want turns.
+pub const BACKGROUND_LOOK: Duration = Duration::from_millis(500);
+/// The pause after a turn could not be taken, because the database is away.
+pub const BACKGROUND_RETRY: Duration = Duration::from_secs(1);
+/// The shortest wait for a turn that another host seems to be giving back this moment.
+pub const BACKGROUND_WAIT_MIN: Duration = Duration::from_millis(10);
+/// Characters of the name of an event that a service counts by itself.
+pub const OWN_EVENT_CHARS_MAX: usize = 40;
+/// Such names of one service: each is a time series of the metrics.
+pub const OWN_EVENTS_MAX: usize = 32;
+
 // ---- Authentication ---------------------------------------------------------
 
 /// `auth.issuer` and `auth.audience`, unless the manifest names them.

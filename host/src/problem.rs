@@ -38,6 +38,8 @@ pub enum Kind {
     UnknownService,
     /// 404: the host has no signing keys, because nothing needs any.
     NoKeys,
+    /// 404: nothing is parked under this name.
+    NotParked,
     /// 405: the route does not answer this method.
     MethodNotAllowed,
     /// 408: the head or the body did not arrive in time.
@@ -103,6 +105,7 @@ impl Kind {
             Self::NotFound => ("not-found", S::NOT_FOUND, "Nothing here"),
             Self::UnknownService => ("unknown-service", S::NOT_FOUND, "No service of that name"),
             Self::NoKeys => ("no-keys", S::NOT_FOUND, "There are no signing keys"),
+            Self::NotParked => ("not-parked", S::NOT_FOUND, "Nothing is parked under this name"),
             Self::MethodNotAllowed => {
                 ("method-not-allowed", S::METHOD_NOT_ALLOWED, "The method is not allowed here")
             }

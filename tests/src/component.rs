@@ -25,6 +25,7 @@ pub fn hostile(component: &str) -> Service {
         limits: ServiceLimits { request_timeout: Duration::from_millis(500), ..ServiceLimits::default() },
         rate_limit: None,
         events: None,
+        background: None,
         isolation: Isolation::Instance,
         settings: BTreeMap::new(),
     }

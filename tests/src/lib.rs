@@ -2,6 +2,7 @@
 //! and databases of its own, and a client that trusts its certificate.
 
 mod answer;
+mod books;
 mod browser;
 pub mod component;
 mod listener;
@@ -19,6 +20,7 @@ mod wait;
 mod wire;
 
 pub use answer::Answer;
+pub use books::{Books, Stock};
 pub use browser::Browser;
 pub use listener::{Dialer, EventSource, Heard, Listener, SUBPROTOCOL, ServerSent};
 pub use load::{Load, Sample};

@@ -38,8 +38,18 @@ struct Control {
 
 struct Trap {
     bytes: Vec<u8>,
-    /// Whether the backend gets them first, and works on them.
-    delivered: bool,
+    then: Then,
+}
+
+/// What becomes of the connection.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Then {
+    /// It is reset, and the backend gets nothing.
+    Reset,
+    /// The backend gets the bytes and works on them; then it is reset.
+    ResetAfter,
+    /// It stands still, and the backend gets nothing, until the client goes.
+    Hold,
 }
 
 impl Proxy {
@@ -89,17 +99,24 @@ impl Proxy {
     /// Resets the connection whose client sends these bytes next, before they reach the
     /// backend.
     pub fn reset_before(&self, bytes: &[u8]) {
-        *self.control.lock_trap() = Some(Trap { bytes: bytes.to_vec(), delivered: false });
+        *self.control.lock_trap() = Some(Trap { bytes: bytes.to_vec(), then: Then::Reset });
     }
 
     /// Resets the connection whose client sends these bytes next: they reach the backend,
     /// and its answer reaches nobody.
     pub fn reset_after(&self, bytes: &[u8]) {
-        *self.control.lock_trap() = Some(Trap { bytes: bytes.to_vec(), delivered: true });
+        *self.control.lock_trap() = Some(Trap { bytes: bytes.to_vec(), then: Then::ResetAfter });
     }
 
-    /// Whether a connection was reset in this way since then.
-    pub fn was_reset(&self) -> bool {
+    /// Holds the connection whose client sends these bytes next, before they reach the
+    /// backend: for the client it is as if the backend took its time. When the client goes,
+    /// so does the connection to the backend.
+    pub fn hold_before(&self, bytes: &[u8]) {
+        *self.control.lock_trap() = Some(Trap { bytes: bytes.to_vec(), then: Then::Hold });
+    }
+
+    /// Whether a connection was reset or held in this way since then.
+    pub fn was_sprung(&self) -> bool {
         self.control.lock_trap().is_none()
     }
 }
@@ -147,16 +164,19 @@ impl Control {
                         return Ok(());
                     }
                     unless_stalled(&mut mode).await;
-                    let sprung = self.springs(bytes);
-                    if sprung.as_ref().is_none_or(|trap| trap.delivered) {
-                        backend.write_all(bytes).await?;
-                    }
-                    if let Some(trap) = sprung {
-                        if trap.delivered {
+                    match self.springs(bytes) {
+                        None => backend.write_all(bytes).await?,
+                        Some(Then::Reset) => return Ok(()),
+                        Some(Then::ResetAfter) => {
+                            backend.write_all(bytes).await?;
                             // The answer comes, so the backend has done its part.
                             let _ = backend.read(&mut answered).await?;
+                            return Ok(());
                         }
-                        return Ok(());
+                        Some(Then::Hold) => {
+                            while client.read(&mut asked).await? > 0 {}
+                            return Ok(());
+                        }
                     }
                 }
                 read = backend.read(&mut answered) => {
@@ -171,8 +191,9 @@ impl Control {
         }
     }
 
-    fn springs(&self, sent: &[u8]) -> Option<Trap> {
-        self.lock_trap().take_if(|trap| sent.windows(trap.bytes.len()).any(|part| part == trap.bytes))
+    fn springs(&self, sent: &[u8]) -> Option<Then> {
+        let met = |trap: &mut Trap| sent.windows(trap.bytes.len()).any(|part| part == trap.bytes);
+        self.lock_trap().take_if(met).map(|trap| trap.then)
     }
 
     fn lock_trap(&self) -> std::sync::MutexGuard<'_, Option<Trap>> {

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use orders::order::Line;
 use products::category::Category;
 use products::product::{NewProduct, Product};
+use products::reservation::{CONFIRM, RESERVE};
 use tokio_postgres::Row;
 use wasmyard_guest::{Form, Money, Page, Problem, Query, id};
 
@@ -63,6 +65,33 @@ pub(crate) async fn price(shop: &Shop, id: i32) -> Result<Option<Money>, Problem
     let rows = shop.database.query("SELECT price FROM products WHERE id = $1", &[&id]).await?;
     let price = rows.first().map(|row| row.try_get::<_, Amount>(0)).transpose();
     Ok(price.map_err(|error| Problem::internal(error.to_string()))?.map(|Amount(price)| price))
+}
+
+/// Takes an order's stock, as the component does. A shortage is the client's to know.
+pub(crate) async fn reserve(shop: &Shop, order: i32, lines: &[Line]) -> Result<(), Problem> {
+    let (ids, quantities): (Vec<i32>, Vec<i32>) =
+        lines.iter().map(|line| (line.product_id, line.quantity)).unzip();
+    let rows = shop.database.query(RESERVE, &[&order, &ids, &quantities]).await?;
+    let taken = rows.first().is_some_and(|row| row.try_get(3).unwrap_or(false));
+    if !taken {
+        return Err(Problem::conflict("There is not enough stock."));
+    }
+    let changed = |row: &Row| {
+        let category = row.try_get::<_, Option<&str>>(2)?.and_then(Category::named);
+        let keys = [Some(item_key(row.try_get(0)?)), category.map(|category| category.key())];
+        Ok::<_, tokio_postgres::Error>(keys.into_iter().flatten())
+    };
+    let changed: Result<Vec<_>, _> = rows.iter().map(changed).collect();
+    let changed = changed.map_err(|error| Problem::internal(error.to_string()))?;
+    let keys: Vec<_> = changed.into_iter().flatten().chain([LIST_KEY.to_owned()]).collect();
+    shop.cache.invalidate(&keys).await;
+    Ok(())
+}
+
+/// Makes it sold.
+pub(crate) async fn confirm(shop: &Shop, order: i32) -> Result<(), Problem> {
+    shop.database.query(CONFIRM, &[&order]).await?;
+    Ok(())
 }
 
 pub(crate) async fn create(shop: &Shop, head: &Head<'_>, body: &[u8]) -> Result<Answer, Problem> {

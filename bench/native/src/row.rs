@@ -2,14 +2,16 @@
 
 use std::error::Error;
 
+use bytes::{BufMut as _, BytesMut};
 use rust_decimal::Decimal;
-use tokio_postgres::types::{FromSql, Type};
+use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
 use wasmyard_guest::{Money, Timestamp};
 
 /// 2000-01-01, which Postgres counts from, in microseconds since 1970.
 const POSTGRES_EPOCH_US: i64 = 946_684_800_000_000;
 
-/// A `timestamp`.
+/// A `timestamp`, with its time zone or without.
+#[derive(Debug)]
 pub(crate) struct Time(pub(crate) Timestamp);
 
 impl<'a> FromSql<'a> for Time {
@@ -21,8 +23,22 @@ impl<'a> FromSql<'a> for Time {
     }
 
     fn accepts(kind: &Type) -> bool {
-        *kind == Type::TIMESTAMP
+        matches!(*kind, Type::TIMESTAMP | Type::TIMESTAMPTZ)
     }
+}
+
+impl ToSql for Time {
+    fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
+        let since_2000 = self.0.microseconds().checked_sub(POSTGRES_EPOCH_US);
+        out.put_i64(since_2000.ok_or("a time before all times")?);
+        Ok(IsNull::No)
+    }
+
+    fn accepts(kind: &Type) -> bool {
+        matches!(*kind, Type::TIMESTAMP | Type::TIMESTAMPTZ)
+    }
+
+    to_sql_checked!();
 }
 
 /// A `numeric` with at most two decimals.

@@ -24,6 +24,18 @@ impl Fault {
         Self { pointer: Some(pointer), parameter: None, detail: detail.into() }
     }
 
+    /// A fault of what stands at a JSON pointer (RFC 6901), which is taken as it is.
+    pub fn at(pointer: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self { pointer: Some(pointer.into()), parameter: None, detail: detail.into() }
+    }
+
+    /// The same fault, of a body that stands at a pointer within another one.
+    #[must_use]
+    pub(crate) fn within(self, place: &str) -> Self {
+        let pointer = self.pointer.map(|pointer| format!("{place}{pointer}"));
+        Self { pointer, ..self }
+    }
+
     /// A fault of the body as a whole.
     pub fn body(detail: impl Into<String>) -> Self {
         Self { pointer: Some(String::new()), parameter: None, detail: detail.into() }
@@ -58,5 +70,8 @@ mod tests {
         assert_eq!(Fault::field("stock", "is required").to_string(), "invalid stock: is required");
         assert_eq!(Fault::parameter("limit", "too large").to_string(), "invalid limit: too large");
         assert_eq!(Fault::body("must be a JSON object").to_string(), "invalid body: must be a JSON object");
+        let deep = Fault::field("quantity", "is required").within("/items/3");
+        assert_eq!(deep, Fault::at("/items/3/quantity", "is required"));
+        assert_eq!(deep.to_string(), "invalid items/3/quantity: is required");
     }
 }

@@ -79,6 +79,28 @@ impl<'a> Field<'a> {
         i32::try_from(value).ok().filter(|value| range.contains(value)).ok_or_else(outside)
     }
 
+    /// A list of so many values.
+    ///
+    /// # Errors
+    ///
+    /// Says which of this it is not.
+    pub fn list(self, length: RangeInclusive<usize>) -> Result<Vec<Self>, String> {
+        if !self.0.starts_with('[') {
+            return Err("must be a list".into());
+        }
+        let values: Vec<&RawValue> = serde_json::from_str(self.0).map_err(|_| "must be a list")?;
+        let (least, most, count) = (*length.start(), *length.end(), values.len());
+        match length.contains(&count) {
+            true => Ok(values.into_iter().map(Self::new).collect()),
+            false => Err(format!("must have {least} to {most} entries; has {count}")),
+        }
+    }
+
+    /// The value as it stood in the body.
+    pub(crate) fn text(self) -> &'a str {
+        self.0
+    }
+
     /// A number with at most so many decimals, exact.
     pub(crate) fn decimal(
         self,

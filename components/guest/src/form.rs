@@ -1,5 +1,7 @@
 //! Validation of a body, field by field, with all faults in one answer.
 
+use std::ops::RangeInclusive;
+
 use crate::{Fault, Field, Object, Problem};
 
 /// A typing error is at most this likely to be meant: strsim's similarity, from 0 to
@@ -79,6 +81,44 @@ impl<'a> Form<'a> {
             Some(field) => self.note(name, read(field)).map(Some),
             None => Some(None),
         }
+    }
+
+    /// A field that may be absent, or `null`: a list of objects with these fields, each of
+    /// which `read` reads. Its faults have pointers that lead into the list.
+    pub fn list<T>(
+        &mut self,
+        name: &str,
+        length: RangeInclusive<usize>,
+        fields: &[&str],
+        read: impl Fn(&mut Form<'a>) -> Option<T>,
+    ) -> Option<Option<Vec<T>>> {
+        let Some(entries) = self.optional(name, |field| field.list(length))? else { return Some(None) };
+        let mut values = Some(Vec::with_capacity(entries.len()));
+        for (index, entry) in entries.into_iter().enumerate() {
+            let place = format!("/{name}/{index}");
+            let value = match Form::parse(entry.text().as_bytes(), fields) {
+                Ok(mut form) => {
+                    let value = read(&mut form);
+                    let faultless = form.faults.is_empty();
+                    self.faults.extend(form.faults.into_iter().map(|fault| fault.within(&place)));
+                    value.filter(|_| faultless)
+                }
+                Err(_) => {
+                    self.faults.push(Fault::at(place, "must be a JSON object"));
+                    None
+                }
+            };
+            values = values.zip(value).map(|(mut values, value)| {
+                values.push(value);
+                values
+            });
+        }
+        values.map(Some)
+    }
+
+    /// Notes a fault that only several fields together make.
+    pub fn fault(&mut self, fault: Fault) {
+        self.faults.push(fault);
     }
 
     /// The value made of all fields, `None` standing for a fault that was noted.

@@ -31,6 +31,7 @@
 #[expect(missing_docs, reason = "made by wit-bindgen; the WIT files document it")]
 pub mod bindings;
 
+mod background;
 mod cache;
 mod caller;
 mod cursor;
@@ -57,6 +58,7 @@ pub use bindings::wasmyard::platform::http_types::{Identity, Request, Response};
 pub use bindings::wasmyard::platform::postgres::{RowSet, Value};
 pub use bindings::wasmyard::platform::{auth, config, log, postgres, redis, services};
 
+pub use background::{Background, Parked, bindings as background_bindings};
 pub use cache::{cached, invalidate};
 pub use caller::{ADMIN, Caller};
 pub use cursor::RankedPlace;
@@ -73,7 +75,7 @@ pub use query::Query;
 pub use request::id;
 pub use row::{FromValue, Row, RowError};
 pub use sql::{OnConstraint, SqlError, execute, query, write};
-pub use statistics::statistics;
+pub use statistics::{count, statistics};
 pub use timestamp::Timestamp;
 
 /// A service.

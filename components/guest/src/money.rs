@@ -19,6 +19,9 @@ const DECIMALS: u32 = 2;
 pub struct Money(Decimal);
 
 impl Money {
+    /// No money.
+    pub const ZERO: Self = Self(Decimal::ZERO);
+
     /// The largest amount there is.
     pub fn max() -> Self {
         Self(Decimal::new(CENTS_MAX, DECIMALS))
@@ -61,6 +64,12 @@ impl Money {
     pub fn times(self, count: i32) -> Option<Self> {
         let product = Self(self.0.checked_mul(count.into())?);
         (product <= Self::max()).then_some(product)
+    }
+
+    /// Both together; `None` beyond the largest.
+    pub fn plus(self, other: Self) -> Option<Self> {
+        let sum = Self(self.0.checked_add(other.0)?);
+        (sum <= Self::max()).then_some(sum)
     }
 }
 

@@ -1,5 +1,7 @@
 //! Asking another service.
 
+use serde::Serialize;
+
 use crate::bindings::wasmyard::platform::services::{self, CallRequest, Error};
 use crate::{Problem, Response};
 
@@ -14,6 +16,8 @@ pub enum Reply {
     Found(Vec<u8>),
     /// It does not exist.
     Absent,
+    /// What was asked for is at odds with what there is (409), and this says how.
+    Refused(Vec<u8>),
 }
 
 impl Peer {
@@ -21,7 +25,7 @@ impl Peer {
     ///
     /// # Errors
     ///
-    /// 503 when the service fails, is saturated, or answers with neither 200 nor 404;
+    /// 503 when the service fails, is saturated, or answers with none of 200, 404 and 409;
     /// 504 when it does not answer in time; 500 when the manifest does not grant the
     /// call.
     pub fn get(self, path: &str) -> Result<Reply, Problem> {
@@ -46,9 +50,29 @@ impl Peer {
         self.ask("DELETE", path, Vec::new())
     }
 
+    /// Brings a resource to a state, given as JSON.
+    ///
+    /// # Errors
+    ///
+    /// As [`Peer::get`].
+    pub fn put(self, path: &str, state: &impl Serialize) -> Result<Reply, Problem> {
+        let body = Response::json(200, state)?.body;
+        self.send("PUT", path, vec![("content-type".to_owned(), b"application/json".to_vec())], body)
+    }
+
     fn ask(self, method: &str, path: &str, headers: Vec<(String, Vec<u8>)>) -> Result<Reply, Problem> {
+        self.send(method, path, headers, Vec::new())
+    }
+
+    fn send(
+        self,
+        method: &str,
+        path: &str,
+        headers: Vec<(String, Vec<u8>)>,
+        body: Vec<u8>,
+    ) -> Result<Reply, Problem> {
         let (method, path) = (method.to_owned(), path.to_owned());
-        let request = CallRequest { method, path, query: String::new(), headers, body: Vec::new() };
+        let request = CallRequest { method, path, query: String::new(), headers, body };
         self.judge(services::call(self.0, &request))
     }
 
@@ -59,6 +83,7 @@ impl Peer {
         match outcome {
             Ok(response) if response.status == 200 => Ok(Reply::Found(response.body)),
             Ok(response) if response.status == 404 => Ok(Reply::Absent),
+            Ok(response) if response.status == 409 => Ok(Reply::Refused(response.body)),
             Ok(response) => Err(away(format!("{name} answered with status {}", response.status))),
             Err(Error::Saturated(retry_ms)) => {
                 let seconds = retry_ms.div_ceil(1_000).max(1);

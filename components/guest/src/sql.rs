@@ -162,6 +162,12 @@ impl From<String> for Value {
     }
 }
 
+impl From<&[i32]> for Value {
+    fn from(numbers: &[i32]) -> Self {
+        Self::Int32Array(numbers.iter().copied().map(Some).collect())
+    }
+}
+
 impl<T: Into<Self>> From<Option<T>> for Value {
     fn from(value: Option<T>) -> Self {
         value.map_or(Self::Null, Into::into)

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 
+use crate::Value;
+
 /// A point in time to the microsecond, written as RFC 3339 has it, in UTC:
 /// `2025-01-31T12:00:00.25Z`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,9 +20,20 @@ impl Timestamp {
         (microseconds >= YEAR_ZERO).then_some(Self(timestamp))
     }
 
+    /// Microseconds since 1970-01-01T00:00:00Z.
+    pub fn microseconds(self) -> i64 {
+        self.0.as_microsecond()
+    }
+
     /// From milliseconds since 1970-01-01T00:00:00Z, with the same bounds.
     pub fn from_milliseconds(milliseconds: u64) -> Option<Self> {
         Self::from_microseconds(i64::try_from(milliseconds).ok()?.checked_mul(1_000)?)
+    }
+}
+
+impl From<Timestamp> for Value {
+    fn from(timestamp: Timestamp) -> Self {
+        Self::Timestamp(timestamp.microseconds())
     }
 }
 

@@ -7,153 +7,51 @@
 //! still shows the old one. A price that changes after that belongs to the next order;
 //! no lock is held across services. The user's existence may come from a cache, as may
 //! a deleted product: the foreign keys have the last word, with the same answer.
+//!
+//! From there on it is a saga of three steps, each in a transaction of its own: products
+//! reserves the stock, the order is written, products confirms. See `saga`.
 
-use wasmyard_guest::{
-    Caller, Fault, Field, Form, Money, Object, OnConstraint, Peer, Problem, Reply, Request, Response,
-    invalidate, trace, write,
-};
+use wasmyard_guest::{Money, Object, Peer, Problem, Reply, Request, Response, invalidate};
 
-use crate::event::told;
-use crate::order::Order;
+use crate::idempotency::Key;
+use crate::new_order::NewOrder;
+use crate::saga::{self, Begun, Saga};
 use crate::{LIST_KEY, PATH, item_key};
-
-/// Items of one product in one order: far above any honest order of the shop.
-const QUANTITY_MAX: i32 = 10_000;
 
 /// Answers `POST /api/v1/orders`.
 pub(crate) fn create(request: &Request) -> Result<Response, Problem> {
-    let order = NewOrder::read(request)?;
-    let user = Peer("users").get(&format!("/api/v1/users/{}", order.user_id))?;
-    let product = Peer("products").get_fresh(&format!("/api/v1/products/{}", order.product_id))?;
-    let price = if let Reply::Found(body) = product { Some(price(&body)?) } else { None };
-    let total = order.total(user != Reply::Absent, price)?;
-
-    let (NewOrder { user_id, product_id, quantity, .. }, by) = (&order, request.subject());
-    let written = write(
-        INSERT,
-        &[
-            (*user_id).into(),
-            (*product_id).into(),
-            (*quantity).into(),
-            total.into(),
-            by.into(),
-            trace::traceparent().into(),
-        ],
-        &[LIST_KEY.to_owned()],
-    )
-    .on_constraint("orders_user_id_fkey", || Problem::unprocessable(vec![order.no_user()]))
-    .on_constraint("orders_product_id_fkey", || Problem::unprocessable(vec![order.no_product()]))?;
-    let order = written.first(Order::from_row)?.ok_or_else(|| Problem::internal("INSERT returned no row"))?;
+    let key = Key::of(request)?;
+    // Before anything else: what was answered once is answered again, whatever has become
+    // of the user, the price or the stock.
+    if let Some(answer) = key.as_ref().map(Key::answer).transpose()?.flatten() {
+        return Ok(answer);
+    }
+    let wanted = NewOrder::read(request)?;
+    let total = total(&wanted)?;
+    let saga = match Saga::begin(key.as_ref())? {
+        Begun::Saga(saga) => saga,
+        // Another request with the key was faster by a moment.
+        Begun::Claimed(key) => return key.answer()?.ok_or_else(Key::running),
+    };
+    saga.reserve(&wanted)?;
+    let order = saga.order(&wanted, total);
+    let answer = Response::created(&format!("{PATH}/{}", order.id), &order)?;
+    saga.write(&wanted, &order, request.subject(), &answer.body)?;
     invalidate(&[LIST_KEY.to_owned(), item_key(order.id)]);
-    Response::created(&format!("{PATH}/{}", order.id), &order)
+    // The order is made: what is left, the sweep can do as well.
+    saga::confirm_or_leave(order.id);
+    Ok(answer)
 }
 
-/// Writes an order, the beginning of its history, and the event that tells of it.
-pub const INSERT: &str = concat!(
-    "WITH made AS (
-         INSERT INTO orders (user_id, product_id, quantity, total_price) VALUES ($1, $2, $3, $4)
-         RETURNING id, user_id, product_id, quantity, total_price, status, created_at, event_seq
-     ), noted AS (
-         INSERT INTO order_history (order_id, status, changed_by, changed_at)
-         SELECT id, status, $5, created_at AT TIME ZONE 'UTC' FROM made
-     ), told AS (",
-    told!("order.created", "made", "$6::text"),
-    ") SELECT id, user_id, product_id, quantity, total_price, status, created_at FROM made"
-);
-
-/// An order that a client wants to be made.
-#[derive(Debug, Clone, PartialEq)]
-pub struct NewOrder {
-    /// Who orders.
-    pub user_id: i32,
-    /// What.
-    pub product_id: i32,
-    /// How many.
-    pub quantity: i32,
-    /// What the client believes it will cost, if it says so.
-    pub total_price: Option<Money>,
-}
-
-impl NewOrder {
-    /// The fields of its form.
-    pub const FIELDS: &'static [&'static str] = &["user_id", "product_id", "quantity", "total_price"];
-
-    fn read(request: &Request) -> Result<Self, Problem> {
-        let caller = request.caller()?;
-        let order = Self::by(caller, request.form(Self::FIELDS)?)?;
-        match caller {
-            Some(caller) if !caller.may_see(order.user_id) => {
-                let own = format!("must be your own id, {}, or left out", caller.id);
-                Err(Problem::forbidden_field("user_id", own))
-            }
-            _ => Ok(order),
-        }
-    }
-
-    /// Reads its form, where nobody is known.
-    ///
-    /// # Errors
-    ///
-    /// 422 with every fault.
-    pub fn of(form: Form<'_>) -> Result<Self, Problem> {
-        Self::by(None, form)
-    }
-
-    /// A caller who is known orders for themselves, unless the form says for whom.
-    fn by(caller: Option<Caller>, mut form: Form<'_>) -> Result<Self, Problem> {
-        let id = |field: Field<'_>| field.integer(1..=i32::MAX);
-        let user_id = match caller {
-            None => form.required("user_id", id),
-            Some(caller) => form.optional("user_id", id).map(|given| given.unwrap_or(caller.id)),
-        };
-        let product_id = form.required("product_id", id);
-        let quantity = form.required("quantity", |field| field.integer(1..=QUANTITY_MAX));
-        let total_price = form.optional("total_price", Money::read);
-        let order = || {
-            let (user_id, product_id, quantity) = (user_id?, product_id?, quantity?);
-            Some(Self { user_id, product_id, quantity, total_price: total_price? })
-        };
-        form.finish(order())
-    }
-
-    /// What the order costs, from what the owners of users and products say: whether
-    /// the user exists, and the product's price if that one does.
-    ///
-    /// # Errors
-    ///
-    /// 422 with every fault.
-    pub fn total(&self, user_exists: bool, price: Option<Money>) -> Result<Money, Problem> {
-        let mut faults = Vec::new();
-        if !user_exists {
-            faults.push(self.no_user());
-        }
-        let total = match price {
-            None => {
-                faults.push(self.no_product());
-                None
-            }
-            Some(price) => price.times(self.quantity).or_else(|| {
-                faults.push(Fault::field("quantity", format!("the total would exceed {}", Money::max())));
-                None
-            }),
-        };
-        let Some(total) = total else { return Err(Problem::unprocessable(faults)) };
-        if self.total_price.is_some_and(|claimed| claimed != total) {
-            faults.push(Fault::field("total_price", format!("must be {total}, price times quantity")));
-        }
-        if faults.is_empty() { Ok(total) } else { Err(Problem::unprocessable(faults)) }
-    }
-
-    /// The user does not exist.
-    pub fn no_user(&self) -> Fault {
-        Fault::field("user_id", format!("there is no user with the id {}", self.user_id))
-    }
-
-    /// The product does not exist.
-    pub fn no_product(&self) -> Fault {
-        let id = self.product_id;
-        Fault::field("product_id", format!("there is no product with the id {id}"))
-    }
+/// What the order costs, or everything that is wrong with it.
+fn total(wanted: &NewOrder) -> Result<Money, Problem> {
+    let user = Peer("users").get(&format!("/api/v1/users/{}", wanted.user_id))?;
+    let prices = wanted.lines.iter().map(|line| {
+        let product = Peer("products").get_fresh(&format!("/api/v1/products/{}", line.product_id))?;
+        if let Reply::Found(body) = product { price(&body).map(Some) } else { Ok(None) }
+    });
+    let prices = prices.collect::<Result<Vec<_>, _>>()?;
+    wanted.total(user != Reply::Absent, &prices)
 }
 
 /// The price in a product as the products service writes it.
@@ -166,68 +64,6 @@ fn price(product: &[u8]) -> Result<Money, Problem> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn refusal(problem: Problem) -> String {
-        let response = problem.answer(&Request::with_json(""));
-        assert_eq!(response.status, 422);
-        String::from_utf8(response.body).expect("UTF-8")
-    }
-
-    fn total(body: &str, user_exists: bool, price: Option<Money>) -> Result<String, Problem> {
-        let total = NewOrder::read(&Request::with_json(body))?.total(user_exists, price)?;
-        Ok(total.to_string())
-    }
-
-    fn phone() -> Option<Money> {
-        price(br#"{"id":2,"name":"Smartphone","price":999.00,"stock":5}"#).ok()
-    }
-
-    #[test]
-    fn the_total_is_the_servers_and_a_right_guess_is_welcome() {
-        for claim in
-            ["", r#", "total_price": 1998.00"#, r#", "total_price": 1998"#, r#", "total_price": null"#]
-        {
-            let body = format!(r#"{{"user_id": 1, "product_id": 2, "quantity": 2{claim}}}"#);
-            assert_eq!(total(&body, true, phone()), Ok("1998.00".into()), "{claim}");
-        }
-    }
-
-    #[test]
-    fn a_wrong_total_is_told_the_right_one() {
-        let body = r#"{"user_id": 1, "product_id": 2, "quantity": 2, "total_price": 1998.01}"#;
-        let refused = refusal(total(body, true, phone()).expect_err("a fault"));
-        assert!(refused.contains(r#""pointer":"/total_price""#), "{refused}");
-        assert!(refused.contains("must be 1998.00"), "{refused}");
-    }
-
-    #[test]
-    fn an_unknown_user_and_an_unknown_product_are_named_together() {
-        let body = r#"{"user_id": 9999, "product_id": 8888, "quantity": 1}"#;
-        let refused = refusal(total(body, false, None).expect_err("faults"));
-        assert!(refused.contains("invalid user_id: there is no user with the id 9999"), "{refused}");
-        assert!(refused.contains("invalid product_id: there is no product with the id 8888"), "{refused}");
-        let body = r#"{"user_id": 9999, "product_id": 2, "quantity": 1, "total_price": 5}"#;
-        let refused = refusal(total(body, false, phone()).expect_err("faults"));
-        assert!(refused.contains("/user_id") && refused.contains("must be 999.00"), "{refused}");
-    }
-
-    #[test]
-    fn a_total_beyond_the_column_is_a_fault_of_the_quantity() {
-        let dear = Some(Money::max());
-        let body = r#"{"user_id": 1, "product_id": 2, "quantity": 2}"#;
-        let refused = refusal(total(body, true, dear).expect_err("a fault"));
-        assert!(refused.contains(r#""pointer":"/quantity""#), "{refused}");
-    }
-
-    #[test]
-    fn fields_have_ranges() {
-        let body =
-            r#"{"user_id": 0, "product_id": 2147483648, "quantity": 10001, "total_price": -1, "x": 1}"#;
-        let refused = refusal(NewOrder::read(&Request::with_json(body)).expect_err("faults"));
-        for pointer in ["/user_id", "/product_id", "/quantity", "/total_price", "/x"] {
-            assert!(refused.contains(&format!(r#""pointer":"{pointer}""#)), "{pointer}: {refused}");
-        }
-    }
 
     #[test]
     fn a_product_without_a_price_is_nobodys_order() {

@@ -1,10 +1,12 @@
 //! The shop's orders service.
 
-pub mod create;
+mod create;
 mod event;
 mod history;
+mod idempotency;
+pub mod new_order;
 pub mod order;
-mod returns;
+pub mod saga;
 mod status;
 mod workflow;
 
@@ -29,6 +31,7 @@ const LIST_KEY: &str = "orders:all";
 struct Orders;
 
 wasmyard_guest::export!(Orders);
+wasmyard_guest::export_background!(Orders);
 
 impl Guest for Orders {
     fn handle(request: &Request) -> Result<Response, Problem> {
@@ -66,10 +69,7 @@ fn read(page: &Page, owner: Option<i32>) -> Result<Vec<Order>, Problem> {
         Sort::Newest => ("id < $1::int8 ORDER BY id DESC", page.before()),
     };
     let owned = if owner.is_some() { "user_id = $3 AND" } else { "" };
-    let orders = format!(
-        "SELECT id, user_id, product_id, quantity, total_price, status, created_at
-         FROM orders WHERE {owned} {range} LIMIT $2"
-    );
+    let orders = format!("SELECT {} FROM orders WHERE {owned} {range} LIMIT $2", order_columns!());
     let mut params = vec![end.into(), page.rows().into()];
     params.extend(owner.map(Into::into));
     Ok(query(&orders, &params)?.all(Order::from_row)?)
@@ -94,10 +94,7 @@ fn owner(order: &[u8]) -> Result<i32, Problem> {
 
 /// The order as the database has it.
 fn find(id: i32) -> Result<Order, Problem> {
-    let orders = query(
-        "SELECT id, user_id, product_id, quantity, total_price, status, created_at FROM orders WHERE id = $1",
-        &[id.into()],
-    )?;
+    let orders = query(concat!("SELECT ", order_columns!(), " FROM orders WHERE id = $1"), &[id.into()])?;
     orders.first(Order::from_row)?.ok_or_else(|| Problem::no_such("order", id))
 }
 

@@ -5,20 +5,17 @@ use wasmyard_guest::{Problem, Request, Response, invalidate, trace, write};
 use crate::event::told;
 use crate::order::Order;
 use crate::workflow::{Status, names};
-use crate::{LIST_KEY, find, item_key, returns};
+use crate::{LIST_KEY, find, item_key, order_columns, saga};
 
 /// Answers `PATCH /api/v1/orders/{id}/status`.
 pub(crate) fn change(request: &Request) -> Result<Response, Problem> {
     let id = request.id("order")?;
     let wanted = read(request)?;
-    let changed = bring(&find(id)?, wanted, request.subject());
-    // Also for whoever comes too late to cancel: the first answer may have been lost
-    // together with the stock that was to go back. After a failure there is no point.
-    let decided = changed.as_ref().err().is_none_or(|problem| problem.status() < 500);
-    if wanted == Status::Cancelled && decided {
-        returns::settle(id);
+    let changed = bring(&find(id)?, wanted, request.subject())?;
+    if wanted == Status::Cancelled {
+        saga::return_or_leave(id);
     }
-    Response::json(200, &changed?)
+    Response::json(200, &changed)
 }
 
 /// The step itself. Its condition makes it atomic: of those who take it at once, one
@@ -57,10 +54,15 @@ const BRING: &str = concat!(
      ), noted AS (
          INSERT INTO order_history (order_id, status, changed_by) SELECT id, status, $4 FROM changed
      ), owed AS (
-         INSERT INTO stock_returns (order_id) SELECT id FROM changed WHERE status = 'cancelled'
+         INSERT INTO order_sagas AS saga (order_id, step, due_at)
+         SELECT id, 'returning', clock_timestamp() + interval '6 s' FROM changed WHERE status = 'cancelled'
+         ON CONFLICT (order_id) DO UPDATE
+         SET step = 'returning', due_at = excluded.due_at, attempts = 0, reason = NULL, parked_at = NULL
      ), told AS (",
     told!("order.status_changed", "changed", "$5::text"),
-    ") SELECT id, user_id, product_id, quantity, total_price, status, created_at FROM changed"
+    ") SELECT ",
+    order_columns!(),
+    " FROM changed AS orders"
 );
 
 fn read(request: &Request) -> Result<Status, Problem> {

@@ -2,7 +2,7 @@
 
 pub mod category;
 pub mod product;
-mod reservation;
+pub mod reservation;
 pub mod search;
 
 use std::time::Duration;
@@ -36,7 +36,9 @@ impl Guest for Products {
             ("GET", search::PATH) => search::search(request),
             ("GET", "/api/v1/products/{id}") => item(request),
             ("PATCH", "/api/v1/products/{id}/stock") => set_stock(request),
+            ("PUT", "/internal/reservations/{id}") => reservation::reserve(request),
             ("DELETE", "/internal/reservations/{id}") => reservation::release(request),
+            ("PUT", "/internal/reservations/{id}/confirmation") => reservation::confirm(request),
             ("GET", "/api/v1/products/stats" | "/api/v1/stats") => {
                 statistics("SELECT count(*) AS count FROM products")
             }

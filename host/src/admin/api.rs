@@ -261,6 +261,53 @@ pub enum KeysFailure {
     Host(String),
 }
 
+/// `GET /v1/sagas`: what services could neither finish nor undo.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Parked {
+    /// Service by service, the oldest first.
+    pub parked: Vec<ParkedSaga>,
+}
+
+/// One of them. It is in nobody's way, and nobody touches it until it is retried.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ParkedSaga {
+    /// The service that it belongs to.
+    pub service: String,
+    /// Its name within the service.
+    pub id: String,
+    /// What it was about to do.
+    pub step: String,
+    /// How often that was tried.
+    pub attempts: u32,
+    /// When it began.
+    pub since: Timestamp,
+    /// Why it failed the last time.
+    pub reason: String,
+}
+
+/// The answer to a retry.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Retried {
+    /// The service.
+    pub service: String,
+    /// The saga that it tries again.
+    pub id: String,
+}
+
+/// Why there is nothing to tell of sagas.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SagaFailure {
+    /// No service of that name.
+    #[error("there is no such service")]
+    UnknownService(UnknownService),
+    /// Nothing is parked under this id.
+    #[error("nothing is parked under this name; `wasmyard saga list` tells what is")]
+    NotParked,
+    /// The service could not tell, e.g. because its database is away.
+    #[error("{0}")]
+    Service(String),
+}
+
 /// An answer of status 400 or above, as `application/problem+json` (RFC 9457). The
 /// reader's side: what a command line wants to know of it.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]

@@ -10,6 +10,8 @@
 //! | `GET /v1/keys` | [`Keys`]: those that sign access tokens, without their private halves |
 //! | `POST /v1/keys/rotate` | no body; a new key signs from now on; [`Keys`] |
 //! | `POST /v1/keys/revoke` | the same, and tokens of all former keys are refused |
+//! | `GET /v1/sagas` | [`Parked`]: what services could neither finish nor undo |
+//! | `POST /v1/services/{name}/sagas/{id}/retry` | no body; [`Retried`] |
 //! | `POST /v1/services/{name}/deploy` | body: a component's bytes, `Content-Type: application/wasm`; [`DeployReport`] |
 //! | `POST /v1/services/{name}/rollback` | no body; [`DeployReport`] |
 //!
@@ -67,7 +69,10 @@ use crate::runtime::{RequestId, Response};
 use crate::server::{Body, ConnectionStats, Exchange, Peer, Refusal};
 use crate::telemetry::RouteStats;
 use crate::telemetry::metrics::{self, Scrape, ServiceScrape};
-use api::{DeployFailure, DeployReport, FailureKind, History, HostStatus, Keys, KeysFailure, UnknownService};
+use api::{
+    DeployFailure, DeployReport, FailureKind, History, HostStatus, Keys, KeysFailure, Parked, Retried,
+    SagaFailure, UnknownService,
+};
 
 /// What the API can have done.
 #[async_trait]
@@ -87,6 +92,12 @@ pub trait Operator: Send + Sync + 'static {
     /// Makes a new one, which signs from now on; with `revoke`, tokens of the others are
     /// refused.
     async fn rotate_keys(&self, revoke: bool) -> Result<Keys, KeysFailure>;
+
+    /// What services could neither finish nor undo.
+    async fn parked(&self) -> Result<Parked, SagaFailure>;
+
+    /// Lets a service try a parked saga again.
+    async fn retry_parked(&self, service: &str, id: &str) -> Result<Retried, SagaFailure>;
 
     /// Makes `component` the service's active version, or leaves everything as it was.
     async fn deploy(&self, service: &str, component: Bytes) -> Result<DeployReport, DeployFailure>;
@@ -186,6 +197,19 @@ impl Admin {
                     "access tokens are signed with a new key"
                 );
                 Ok(json(StatusCode::OK, &keys))
+            }
+            ["v1", "sagas"] => {
+                read_only(head)?;
+                let parked = self.operator.parked().await.map_err(|failure| saga_problem("", failure))?;
+                Ok(json(StatusCode::OK, &parked))
+            }
+            ["v1", "services", service, "sagas", saga, "retry"] => {
+                changing(head)?;
+                guard::token(head, &self.token)?;
+                let retried = self.operator.retry_parked(service, saga).await;
+                let retried = retried.map_err(|failure| saga_problem(service, failure))?;
+                tracing::info!(request_id = id.as_str(), service, saga, "a parked saga is tried again");
+                Ok(json(StatusCode::OK, &retried))
             }
             ["v1", "services", service, "history"] => {
                 read_only(head)?;
@@ -343,6 +367,15 @@ fn keys_problem(failure: &KeysFailure) -> Problem {
         KeysFailure::Host(_) => Kind::HostFailed,
     };
     Problem::new(kind, failure.to_string())
+}
+
+fn saga_problem(service: &str, failure: SagaFailure) -> Problem {
+    let said = failure.to_string();
+    match failure {
+        SagaFailure::UnknownService(UnknownService { nearest }) => unknown(service, nearest),
+        SagaFailure::NotParked => Problem::new(Kind::NotParked, said),
+        SagaFailure::Service(_) => Problem::new(Kind::HostFailed, said),
+    }
 }
 
 fn unknown(service: &str, nearest: Option<String>) -> Problem {

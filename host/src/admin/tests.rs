@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::api::{DeployReport, HostInfo, Step};
+use super::api::{DeployReport, HostInfo, ParkedSaga, Step};
 use super::*;
 
 /// An operator that remembers what it was told, and has one service, `users`.
@@ -29,6 +29,17 @@ impl Scripted {
 
 fn failure(kind: FailureKind) -> DeployFailure {
     DeployFailure { step: "grants".into(), reason: "it imports redis".into(), kind }
+}
+
+fn saga() -> ParkedSaga {
+    ParkedSaga {
+        service: "orders".into(),
+        id: "17".into(),
+        step: "undoing".into(),
+        attempts: 12,
+        since: "2025-01-02T03:04:05Z".parse().unwrap(),
+        reason: "products is away".into(),
+    }
 }
 
 #[async_trait]
@@ -59,6 +70,24 @@ impl Operator for Scripted {
     async fn rotate_keys(&self, revoke: bool) -> Result<Keys, KeysFailure> {
         self.done.lock().unwrap().push(if revoke { "revoke" } else { "rotate" }.into());
         self.keys().await
+    }
+
+    async fn parked(&self) -> Result<Parked, SagaFailure> {
+        match self.draining {
+            true => Err(SagaFailure::Service("orders: The database is not available.".into())),
+            false => Ok(Parked { parked: vec![saga()] }),
+        }
+    }
+
+    async fn retry_parked(&self, service: &str, id: &str) -> Result<Retried, SagaFailure> {
+        match (service, id) {
+            ("orders", "17") => {
+                self.done.lock().unwrap().push("retry orders/17".into());
+                Ok(Retried { service: service.into(), id: id.into() })
+            }
+            ("orders", _) => Err(SagaFailure::NotParked),
+            _ => Err(SagaFailure::UnknownService(UnknownService { nearest: Some("orders".into()) })),
+        }
     }
 
     async fn deploy(&self, service: &str, component: Bytes) -> Result<DeployReport, DeployFailure> {
@@ -160,6 +189,30 @@ async fn keys_are_listed_for_everybody_here_and_rotated_for_the_operator() {
     let none = Desk::new(Scripted { draining: true, ..Scripted::default() });
     let (status, _, problem) = none.ask("GET /v1/keys", &[host], "").await;
     assert_eq!((status, &problem["type"]), (404, &"urn:wasmyard:problem:no-keys".into()));
+}
+
+#[tokio::test]
+async fn parked_sagas_are_listed_for_everybody_here_and_retried_for_the_operator() {
+    let desk = Desk::new(Scripted::default());
+    let (host, bearer) = (("host", "localhost"), desk.bearer.clone());
+    let allowed = [host, ("authorization", bearer.as_str())];
+    let (_, _, parked) = desk.ask("GET /v1/sagas", &[host], "").await;
+    assert_eq!(parked["parked"][0]["since"], "2025-01-02T03:04:05Z", "{parked}");
+    for (line, fields, status) in [
+        ("POST /v1/sagas", &allowed[..], 405),
+        ("GET /v1/services/orders/sagas/17/retry", &allowed, 405),
+        ("POST /v1/services/orders/sagas/17/retry", &[host], 401),
+        ("POST /v1/services/orders/sagas/17/retry", &allowed, 200),
+        ("POST /v1/services/orders/sagas/18/retry", &allowed, 404),
+        ("POST /v1/services/ordres/sagas/17/retry", &allowed, 404),
+    ] {
+        let (answered, _, json) = desk.ask(line, fields, "").await;
+        assert_eq!(answered, status, "{line}: {json}");
+    }
+    assert_eq!(desk.done(), ["retry orders/17"]);
+    let away = Desk::new(Scripted { draining: true, ..Scripted::default() });
+    let (status, _, problem) = away.ask("GET /v1/sagas", &[host], "").await;
+    assert_eq!((status, &problem["detail"]), (500, &"orders: The database is not available.".into()));
 }
 
 #[tokio::test]

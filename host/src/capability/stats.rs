@@ -11,6 +11,9 @@ use crate::runtime::Context;
 pub trait Reader: Send + Sync {
     /// The numbers at this moment; `version` is left to the caller.
     fn read(&self) -> Snapshot;
+
+    /// Counts an event of the service's own.
+    fn count(&self, event: &str, by: u64);
 }
 
 impl stats::Host for Context {
@@ -19,5 +22,12 @@ impl stats::Host for Context {
         let snapshot = reader.map(|reader| reader.read());
         let snapshot = snapshot.ok_or_else(|| wasmtime::format_err!("stats is not granted"))?;
         Ok(Snapshot { version: self.version.to_string(), ..snapshot })
+    }
+
+    fn count(&mut self, event: String, by: u64) -> Result<()> {
+        if let Some(stats) = &self.capabilities.stats {
+            stats.count(&event, by);
+        }
+        Ok(())
     }
 }

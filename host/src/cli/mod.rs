@@ -12,6 +12,7 @@ mod locate;
 mod new;
 mod progress;
 mod rollback;
+mod saga;
 mod status;
 mod table;
 mod up;
@@ -74,6 +75,7 @@ pub enum Verb {
     Status(status::Status),
     History(history::History),
     Keys(keys::Keys),
+    Saga(saga::Saga),
     New(new::New),
     Completions(completions::Completions),
 }
@@ -115,6 +117,7 @@ async fn run(verb: Verb, context: &Context) -> Result<(), CliError> {
         Verb::Status(status) => status.run(context).await,
         Verb::History(history) => history.run(context).await,
         Verb::Keys(keys) => keys.run(context).await,
+        Verb::Saga(saga) => saga.run(context).await,
         Verb::New(new) => new.run(context).await,
         Verb::Completions(completions) => completions.run(),
     }

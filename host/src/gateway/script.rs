@@ -123,6 +123,7 @@ pub(crate) fn entry(name: &str, public: &[&str], direct: &[&str]) -> manifest::S
         limits: default_limits(),
         rate_limit: None,
         events: None,
+        background: None,
         isolation: Isolation::default(),
         settings: BTreeMap::new(),
     }

@@ -18,6 +18,7 @@ pub use ready::{Ready, ReadyService};
 pub use run::{UpOptions, run};
 
 use crate::admin::{Admin, AdminToken};
+use crate::background;
 use crate::capability::redis::RedisConnection;
 use crate::gateway::{Doors, Gateway};
 use crate::limiter::Limiter;
@@ -44,6 +45,8 @@ pub struct Host {
     platform: Arc<Platform>,
     server: Server,
     tasks: JoinSet<()>,
+    /// Turns in the background, which are drained like requests.
+    turns: JoinSet<()>,
     local: local::Backends,
     drain_timeout: Duration,
 }
@@ -76,7 +79,9 @@ impl Host {
         match start_over(&manifest, &options, &local, progress).await {
             Ok((platform, server, tasks)) => {
                 let drain_timeout = manifest.server.limits.drain_timeout;
-                Ok(Self { platform, server, tasks, local, drain_timeout })
+                let mut turns = JoinSet::new();
+                turns.spawn(background::give_turns(&platform));
+                Ok(Self { platform, server, tasks, turns, local, drain_timeout })
             }
             Err(error) => {
                 local.stop(progress).await;
@@ -110,7 +115,12 @@ impl Host {
     pub async fn stop(mut self, progress: &Progress<'_>) -> Drained {
         progress("draining");
         self.platform.begin_drain();
-        let drained = self.server.drain(self.drain_timeout).await;
+        let turns = tokio::time::timeout(self.drain_timeout, self.turns.join_next());
+        let (drained, turns) = tokio::join!(self.server.drain(self.drain_timeout), turns);
+        if turns.is_err() {
+            tracing::warn!("a turn in the background was cut off at the drain deadline");
+        }
+        self.turns.shutdown().await;
         self.tasks.shutdown().await;
         drop(self.platform);
         self.local.stop(progress).await;

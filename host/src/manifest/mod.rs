@@ -49,6 +49,7 @@
 //! | `….direct` | `port`, `routes` | none |
 //! | `….internal` | `{ path, methods }` each: for other services alone | none |
 //! | `….isolation` | `"instance"`, `"request"` | `"instance"` |
+//! | `….background` | `{ every }`: the component's background work, from `"1s"` to `"1d"` | none |
 //! | `….settings` | names with strings, numbers, booleans | none |
 //! | `….grants` | `log`, `config`, `stats`, `auth` = `true`; `postgres = { role, pool_max, statement_timeout_ms }`; `redis = { keys }`; `cache = { keys, near_kib, private }`; `services = []` | nothing |
 //! | `….grants.cache.near_kib` | 0 (no near cache) to 1,048,576 | 16,384 |
@@ -66,6 +67,7 @@
 
 mod auth;
 mod backend;
+mod background;
 mod conflict;
 mod events;
 mod fault;

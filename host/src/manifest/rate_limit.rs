@@ -30,7 +30,8 @@ pub(super) fn read(
     if requests.is_none() && reading.faults.borrow().len() == recorded {
         table.missing("requests", "600");
     }
-    let per = table.required_text("per", PER_EXAMPLE).and_then(|text| period(reading, &table, &text));
+    let per = table.required_text("per", PER_EXAMPLE);
+    let per = per.and_then(|text| period(reading, &table, "per", &text));
     let burst = table.integer("burst", limits::RATE_LIMIT_REQUESTS, requests.unwrap_or(1));
     let strict = table.boolean("strict", false);
     let methods = methods.and_then(|methods| only(reading, &table, methods)).unwrap_or_default();
@@ -85,8 +86,13 @@ fn only(reading: &Reading<'_>, table: &Table<'_, '_>, methods: &[String]) -> Opt
     Some(written.into_iter().map(|method| method.value).collect())
 }
 
-/// `"1s"`, `"15m"`, `"2h"`, `"1d"`.
-fn period(reading: &Reading<'_>, table: &Table<'_, '_>, text: &Text) -> Option<Duration> {
+/// `"1s"`, `"15m"`, `"2h"`, `"1d"`, under this key.
+pub(super) fn period(
+    reading: &Reading<'_>,
+    table: &Table<'_, '_>,
+    key: &str,
+    text: &Text,
+) -> Option<Duration> {
     let unit_s = match text.value.bytes().last() {
         Some(b's') => 1,
         Some(b'm') => 60,
@@ -100,7 +106,7 @@ fn period(reading: &Reading<'_>, table: &Table<'_, '_>, text: &Text) -> Option<D
     let period = number.and_then(|number| number.checked_mul(unit_s)).map(Duration::from_secs);
     let legal = period.filter(|period| !period.is_zero() && *period <= limits::RATE_LIMIT_PER_MAX);
     if legal.is_none() {
-        let message = format!("`{}`: {} is no period", table.full("per"), text.shown());
+        let message = format!("`{}`: {} is no period", table.full(key), text.shown());
         let help = "a whole number and s, m, h or d, at most a day: \"1s\", \"15m\", \"1h\"";
         reading.record(reading.fault(&text.span, message).help(help));
     }

@@ -4,7 +4,7 @@ use super::backend::existing_file;
 use super::grant::{self, ReadGrants};
 use super::reader::{Reading, Table, Text};
 use super::route::{self, ReadRoute};
-use super::{Direct, Isolation, Runtime, Service, ServiceLimits, events, rate_limit};
+use super::{Direct, Isolation, Runtime, Service, ServiceLimits, background, events, rate_limit};
 use crate::limits;
 
 /// A service with the places that the checks between services point to.
@@ -77,6 +77,7 @@ fn read(reading: &Reading<'_>, name: &Text, table: Table<'_, '_>, runtime: &Runt
         limits,
         rate_limit: rate_limit::read(reading, &table, None, runtime.hosts),
         events: told,
+        background: background::read(reading, &table),
         isolation: isolation(reading, &table),
         settings: table
             .named_texts("settings")

@@ -26,6 +26,7 @@ const SHOWN: &[&str] = &[
     "cert",
     "component",
     "folder",
+    "every",
     "health_path",
     "http_port",
     "https_port",

@@ -86,6 +86,7 @@ fn a_full_manifest_is_read_to_the_last_key() {
         routes = [{ path = "/users/{id}", methods = ["GET", "DELETE"], rate_limit = { requests = "7", per = "15m", burst = 3, strict = true, methods = ["DELETE"] } }]
         rate_limit = { requests = 7000, per = "1s" }
         isolation = "request"
+        background = { every = "2m" }
         direct = { port = 5000, routes = [{ path = "/health", methods = ["GET"] }] }
         internal = [{ path = "/internal/users/{id}", methods = ["DELETE"] }]
         settings = { page = 100, debug = false, greeting = "hi ${SECRET}", none = "${NONE:-}" }
@@ -131,6 +132,7 @@ fn a_full_manifest_is_read_to_the_last_key() {
     let of_route = RateLimit { strict: true, methods: vec!["DELETE".to_owned()], ..limit(7, 900, 3) };
     assert_eq!(users.routes[0].rate_limit, Some(of_route));
     assert_eq!(users.isolation, Isolation::Request);
+    assert_eq!(users.background, Some(Background { every: Duration::from_secs(120) }));
     assert_eq!(users.direct.as_ref().map(|direct| direct.port), Some(5000));
     assert_eq!(users.internal[0].path, "/internal/users/{id}");
     assert!(users.grants.log && users.grants.stats && !users.grants.config);

@@ -173,6 +173,8 @@ pub struct Service {
     pub rate_limit: Option<RateLimit>,
     /// What it tells the world of its changes. `None`: nothing.
     pub events: Option<Events>,
+    /// How often it has a turn of its own, which no request waits for. `None`: never.
+    pub background: Option<Background>,
     /// Whether instances are reused.
     pub isolation: Isolation,
     /// Its settings, read through the `config` interface.
@@ -249,6 +251,13 @@ pub struct RateLimit {
     pub strict: bool,
     /// The methods of the route that it is for. Empty: all of them.
     pub methods: Vec<String>,
+}
+
+/// `background = { … }`: a turn for the work that no request waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Background {
+    /// From the end of one turn to the next one, on whichever host.
+    pub every: Duration,
 }
 
 /// Who may ask for a route.

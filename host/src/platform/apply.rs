@@ -115,6 +115,7 @@ fn terms_differ(before: &manifest::Service, after: &manifest::Service) -> bool {
     before.grants != after.grants
         || before.limits != after.limits
         || before.isolation != after.isolation
+        || before.background.is_some() != after.background.is_some()
         || before.settings != after.settings
 }
 

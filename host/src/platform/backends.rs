@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context as _;
 
+use crate::background::Leases;
 use crate::capability::Capabilities;
 use crate::capability::auth::{HostAuth, PasswordThreads};
 use crate::capability::cache::{CacheAside, CacheCounters, RedisStore};
@@ -28,6 +29,7 @@ pub struct Backends {
     redis: Option<Arc<RedisConnection>>,
     cache: Option<CacheAside>,
     auth: Option<Accounts>,
+    leases: Option<Leases>,
     /// A service keeps its pool for as long as its grant stays the same.
     pools: Mutex<BTreeMap<String, (PostgresGrant, Arc<PostgresPool>)>>,
 }
@@ -51,7 +53,9 @@ impl Backends {
     ) -> anyhow::Result<Self> {
         let redis = redis_url.map(|url| RedisConnection::open(url).map(Arc::new)).transpose()?;
         let cache = redis.as_ref().map(|redis| CacheAside::new(Arc::new(RedisStore::new(redis.clone()))));
-        Ok(Self { postgres_url, secret, redis, cache, auth: None, pools: Mutex::default() })
+        let owner = postgres_url.as_deref().map(OwnerSession::new).transpose()?;
+        let leases = owner.map(Leases::new);
+        Ok(Self { postgres_url, secret, redis, cache, auth: None, leases, pools: Mutex::default() })
     }
 
     /// Opens the keys that access tokens are signed with, encrypted under `secret`. The
@@ -82,6 +86,11 @@ impl Backends {
     /// There are some, and a backend has no address.
     pub(super) fn topics(&self, manifest: &Manifest) -> anyhow::Result<Topics> {
         Topics::start(manifest, self.postgres_url.as_deref(), self.redis.as_ref())
+    }
+
+    /// Whose turn it is in the background, if there is a database to keep that in.
+    pub fn leases(&self) -> Option<&Leases> {
+        self.leases.as_ref()
     }
 
     /// The Redis, if there is one.

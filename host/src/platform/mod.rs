@@ -9,7 +9,6 @@ use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -17,10 +16,12 @@ use arc_swap::ArcSwap;
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use jiff::Timestamp;
 use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
 
 pub use apply::Applied;
 pub use backends::Backends;
 
+use crate::background::Leases;
 use crate::capability::redis::RedisConnection;
 use crate::events::Topics;
 use crate::limits::SERVICES_STARTING_MAX;
@@ -57,7 +58,7 @@ pub struct Platform {
     /// Held while a manifest is being put in force.
     applying: Mutex<()>,
     started_at: Timestamp,
-    draining: AtomicBool,
+    draining: CancellationToken,
 }
 
 impl Platform {
@@ -92,7 +93,7 @@ impl Platform {
             bind: manifest.server.bind,
             applying: Mutex::default(),
             started_at,
-            draining: AtomicBool::new(false),
+            draining: CancellationToken::new(),
         };
         progress(&format!("loading {} components", manifest.services.len()));
         let starts = manifest.services.values().map(|service| platform.start_service(service));
@@ -121,8 +122,31 @@ impl Platform {
     /// From now on the host says that it should not be sent requests, and lets go of those
     /// who would listen for ever.
     pub fn begin_drain(&self) {
-        self.draining.store(true, Relaxed);
+        self.draining.cancel();
         self.topics.close();
+    }
+
+    /// Cancelled when it begins to stop.
+    pub fn draining(&self) -> &CancellationToken {
+        &self.draining
+    }
+
+    /// The services that the manifest in force gives turns in the background.
+    pub fn scheduled(&self) -> Vec<String> {
+        let manifest = self.manifest.load();
+        let scheduled = manifest.services.values().filter(|service| service.background.is_some());
+        scheduled.map(|service| service.name.clone()).collect()
+    }
+
+    /// One of them, and the time between its turns.
+    pub fn background(&self, service: &str) -> Option<(Arc<Service>, Duration)> {
+        let background = self.manifest.load().services.get(service)?.background?;
+        Some((self.services.load().get(service)?.clone(), background.every))
+    }
+
+    /// Whose turn it is; `None` without a database.
+    pub fn leases(&self) -> Option<&Leases> {
+        self.backends.leases()
     }
 
     /// The routes in use.
@@ -191,6 +215,7 @@ impl Platform {
             capabilities: Arc::new(capabilities),
             limits: Arc::new(service.limits.clone()),
             isolation: service.isolation,
+            background: service.background.is_some(),
         };
         Ok((stats, terms))
     }

@@ -2,24 +2,26 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Instant;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use jiff::Timestamp;
 
 use super::Platform;
 use crate::admin::api::{
     DeployFailure, DeployReport, FailureKind, History, HostInfo, HostStatus, Instances, KeyEntry, Keys,
-    KeysFailure, ServiceState, ServiceStatus, UnknownService, Way,
+    KeysFailure, Parked, ParkedSaga, Retried, SagaFailure, ServiceState, ServiceStatus, UnknownService, Way,
 };
 use crate::admin::{Operator, Readiness};
 use crate::manifest::{self, Isolation, Manifest};
 use crate::policy::auth::Keyring;
-use crate::runtime::Service;
+use crate::runtime::{self, Failure, Service};
 
 #[async_trait]
 impl Operator for Platform {
     fn readiness(&self) -> Readiness {
-        match (self.draining.load(Relaxed), self.services().is_empty()) {
+        match (self.draining().is_cancelled(), self.services().is_empty()) {
             (true, _) => Readiness::Draining,
             (false, true) => Readiness::Starting,
             (false, false) => Readiness::Serving,
@@ -56,6 +58,30 @@ impl Operator for Platform {
         Ok(keys(&rotated))
     }
 
+    async fn parked(&self) -> Result<Parked, SagaFailure> {
+        let mut parked = Vec::new();
+        for (name, service) in self.services().iter().filter(|(_, service)| service.has_background()) {
+            let told = service.parked(Instant::now() + service.limits().request_timeout).await;
+            let sagas = flat(told).map_err(|why| SagaFailure::Service(format!("{name}: {why}")))?;
+            parked.extend(sagas.into_iter().map(|saga| parked_saga(name, saga)));
+        }
+        Ok(Parked { parked })
+    }
+
+    async fn retry_parked(&self, service: &str, id: &str) -> Result<Retried, SagaFailure> {
+        let unknown = |nearest| SagaFailure::UnknownService(UnknownService { nearest });
+        let found = self.find(service).map_err(unknown)?;
+        if !found.has_background() {
+            return Err(SagaFailure::NotParked);
+        }
+        let told = found.retry_parked(id, Instant::now() + found.limits().request_timeout).await;
+        match flat(told) {
+            Ok(true) => Ok(Retried { service: service.to_owned(), id: id.to_owned() }),
+            Ok(false) => Err(SagaFailure::NotParked),
+            Err(why) => Err(SagaFailure::Service(format!("{service}: {why}"))),
+        }
+    }
+
     async fn deploy(&self, service: &str, component: Bytes) -> Result<DeployReport, DeployFailure> {
         self.operand(service)?.deploy(component, Way::Deploy).await
     }
@@ -78,6 +104,23 @@ impl Platform {
             reason: format!("there is no service {name:?}"),
             kind: FailureKind::UnknownService { nearest },
         })
+    }
+}
+
+/// A guest's own error, or why it could not be asked.
+fn flat<T>(told: Result<Result<T, String>, Failure>) -> Result<T, String> {
+    told.unwrap_or_else(|failure| Err(failure.to_string()))
+}
+
+fn parked_saga(service: &str, saga: runtime::Parked) -> ParkedSaga {
+    let since_ms = i64::try_from(saga.since_ms).unwrap_or_default();
+    ParkedSaga {
+        service: service.to_owned(),
+        id: saga.id,
+        step: saga.step,
+        attempts: saga.attempts,
+        since: Timestamp::from_millisecond(since_ms).unwrap_or_default(),
+        reason: saga.reason,
     }
 }
 

@@ -3,9 +3,12 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use wasmtime::component::{Component, InstancePre, ResourceTable};
+use wasmtime::component::{
+    Component, ComponentNamedList, Instance as Exports, InstancePre, Lift, Lower, ResourceTable,
+};
 use wasmtime::{Result, Store, UpdateDeadline};
 
+use super::background::{BackgroundExports, Function};
 use super::context::{Context, RequestScope};
 use super::entry::{Entry, Handle, Shown};
 use super::memory::MemoryLimit;
@@ -41,6 +44,7 @@ pub(super) struct Linked {
 /// An instance with its store. Dropping it frees everything that the guest held.
 pub(super) struct Instance {
     store: Store<Context>,
+    exports: Exports,
     handle: Handle,
     requests: u64,
     /// The guest kept a transaction or a fill beyond its call.
@@ -83,9 +87,9 @@ impl Instance {
             let turn = || Box::pin(tokio::task::yield_now());
             Ok(if late { UpdateDeadline::Interrupt } else { UpdateDeadline::YieldCustom(1, turn()) })
         });
-        let instance = linked.pre.instantiate_async(&mut store).await?;
-        let handle = linked.entry.bind(&instance, &mut store)?;
-        Ok(Self { store, handle, requests: 0, leaks: false })
+        let exports = linked.pre.instantiate_async(&mut store).await?;
+        let handle = linked.entry.bind(&exports, &mut store)?;
+        Ok(Self { store, exports, handle, requests: 0, leaks: false })
     }
 
     /// Hands the guest one request.
@@ -94,16 +98,45 @@ impl Instance {
     /// A trap, or an error of a host function. The instance must then be dropped: its
     /// memory is in an unknown state.
     pub(super) async fn call(&mut self, request: &Request, shown: &Shown) -> Result<http_types::Response> {
+        self.begin(request);
+        let response = self.handle.call(&mut self.store, request, shown).await;
+        self.end();
+        response
+    }
+
+    /// Calls a function of the guest's work in the background.
+    ///
+    /// # Errors
+    /// As [`Instance::call`].
+    pub(super) async fn call_background<P, R>(
+        &mut self,
+        background: &BackgroundExports,
+        function: Function,
+        params: P,
+        call: &Request,
+    ) -> Result<R>
+    where
+        P: ComponentNamedList + Lower + Send + Sync,
+        R: ComponentNamedList + Lift + Send + Sync + 'static,
+    {
+        self.begin(call);
+        let returned = background.call(function, self.exports, &mut self.store, params).await;
+        self.end();
+        returned
+    }
+
+    fn begin(&mut self, request: &Request) {
         self.requests += 1;
         self.store.set_epoch_deadline(1);
         let context = self.store.data_mut();
         context.log.begin(&request.id);
         context.request = RequestScope::of(request);
-        let response = self.handle.call(&mut self.store, request, shown).await;
+    }
+
+    fn end(&mut self) {
         let context = self.store.data_mut();
         context.log.end();
         self.leaks |= leftovers::end(context);
-        response
     }
 
     /// Whether the instance must not be used again.

@@ -1,6 +1,7 @@
 //! Guests: the engine, a service and its versions, instances, deadlines, deploys.
 
 mod answer;
+mod background;
 pub mod component;
 mod context;
 pub mod deploy;
@@ -16,6 +17,7 @@ mod refusal;
 mod service;
 mod version;
 
+pub use background::Parked;
 pub use context::{Context, RequestScope};
 pub use engine::Engine;
 pub use failure::Failure;

@@ -23,6 +23,11 @@ pub enum Refusal {
     /// It has no `http-handler`.
     #[error("it does not export `wasmyard:platform/http-handler@1.0.0`")]
     NoHandler,
+    /// The manifest schedules work in the background, and it has none.
+    #[error(
+        "it does not export `wasmyard:platform/background@1.0.0`, which `background` under [services.{0}] schedules"
+    )]
+    NoBackground(String),
     /// It was asked for its health, and did not say that it can serve.
     #[error("{0}")]
     Unhealthy(String),

@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 use wasmtime::Trap;
-use wasmtime::component::{HasSelf, Linker};
+use wasmtime::component::{ComponentNamedList, HasSelf, Lift, Linker, Lower};
 
 use super::answer;
+use super::background::{BackgroundExports, Function};
 use super::component::{Compiled, Digest, check_contract, opaque};
 use super::context::{Context, RequestScope};
 use super::entry::{Entry, Shown};
@@ -35,6 +36,9 @@ pub struct Terms {
     pub limits: Arc<ServiceLimits>,
     /// Whether instances are reused.
     pub isolation: Isolation,
+    /// Whether the manifest schedules work in the background, so that the component must
+    /// have some.
+    pub background: bool,
 }
 
 /// Idle instances that take no longer to free than a request takes.
@@ -43,6 +47,7 @@ const IDLE_FREED_IN_PLACE: usize = 4;
 /// A version, with its warm instances.
 pub struct Version {
     linked: Linked,
+    background: Option<BackgroundExports>,
     digest: Digest,
     isolation: Isolation,
     /// Last in, first out: the instance used last has its memory in the CPU's cache, and
@@ -67,6 +72,10 @@ impl Version {
         counts: SharedCounts,
     ) -> Result<Self, Refusal> {
         check_contract(compiled, service, &terms.grants)?;
+        let background = BackgroundExports::of(&compiled.component);
+        if terms.background && background.is_none() {
+            return Err(Refusal::NoBackground(service.to_string()));
+        }
         let mut linker = Linker::new(compiled.component.engine());
         add_grants(&mut linker, &terms.grants).map_err(|error| Refusal::Host(opaque(error)))?;
         let invalid = |error: wasmtime::Error| Refusal::Invalid(format!("{error:#}"));
@@ -82,6 +91,7 @@ impl Version {
                 capabilities: terms.capabilities.clone(),
                 limits: terms.limits.clone(),
             },
+            background,
             digest: compiled.digest.clone(),
             isolation: terms.isolation,
             idle: Mutex::default(),
@@ -131,11 +141,47 @@ impl Version {
     /// Whatever ends the wait early (the deadline, the drain deadline, a client that
     /// hangs up) drops the future, and with it the instance.
     pub async fn answer(&self, request: Request) -> Result<Response, Failure> {
-        let deadline = request.deadline;
+        self.within(request.deadline, self.enter(request)).await
+    }
+
+    /// Whether the component has work that no request waits for.
+    pub fn has_background(&self) -> bool {
+        self.background.is_some()
+    }
+
+    /// Calls a function of that work, in an instance that may serve requests before and
+    /// after. It ends as a request does, for the same reasons.
+    pub(super) async fn call_background<P, R>(
+        &self,
+        function: Function,
+        params: P,
+        call: &Request,
+    ) -> Result<R, Failure>
+    where
+        P: ComponentNamedList + Lower + Send + Sync,
+        R: ComponentNamedList + Lift + Send + Sync + 'static,
+    {
+        let exports = self.background.as_ref();
+        let exports = exports.ok_or_else(|| Failure::Trap("it has no work in the background".into()))?;
+        let called = async {
+            let mut busy = self.take(call).await?;
+            let called = busy.instance().call_background(exports, function, params, call).await;
+            let returned = called.map_err(|error| self.failure(&error))?;
+            busy.give_back();
+            Ok(returned)
+        };
+        self.within(call.deadline, called).await
+    }
+
+    async fn within<T>(
+        &self,
+        deadline: Instant,
+        work: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
         tokio::select! {
             biased;
-            answered = tokio::time::timeout_at(deadline.into(), self.enter(request)) => {
-                answered.unwrap_or_else(|_| Err(Failure::timeout(self.limits())))
+            done = tokio::time::timeout_at(deadline.into(), work) => {
+                done.unwrap_or_else(|_| Err(Failure::timeout(self.limits())))
             }
             () = self.expired.cancelled() => Err(Failure::Retired),
         }

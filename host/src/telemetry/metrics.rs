@@ -122,6 +122,7 @@ impl Collector for Scrape {
             }
         }
 
+        self.own(&mut to)?;
         let mut family = counter(&mut to, "instances_retired", "Instances dropped")?;
         for service in services {
             counted(&mut family, &[service.label()], service.instances_retired)?;
@@ -218,6 +219,29 @@ impl Scrape {
             for (service, usage) in &usages {
                 gauged(&mut family, &[service.label()], read(usage))?;
             }
+        }
+        Ok(())
+    }
+
+    fn own(&self, to: &mut DescriptorEncoder) -> fmt::Result {
+        let help = "Events that a service counts by itself, by the name that it has for them";
+        let mut family = counter(to, "service_events", help)?;
+        for service in &self.services {
+            for (event, count) in service.stats.own_events().read() {
+                counted(&mut family, &[service.label(), ("event", &event)], count)?;
+            }
+        }
+        let help = "Turns of services in the background that this host gave, by how they ended";
+        let mut family = counter(to, "background_turns", help)?;
+        for service in &self.services {
+            for (outcome, count) in service.stats.turns().outcomes() {
+                counted(&mut family, &[service.label(), ("outcome", outcome)], count)?;
+            }
+        }
+        let mut family = counter(to, "background_turn_seconds", "The time that these turns took together")?;
+        for service in &self.services {
+            let took_s = service.stats.turns().took().as_secs_f64();
+            family.encode_family(&[service.label()])?.encode_counter::<NoLabelSet, _, f64>(&took_s, None)?;
         }
         Ok(())
     }

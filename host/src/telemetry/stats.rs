@@ -9,7 +9,7 @@ use http::StatusCode;
 use jiff::Timestamp;
 
 use super::traffic::{RouteStats, StatusCounts};
-use super::{Latency, LimitCounters};
+use super::{Latency, LimitCounters, OwnEvents, TurnCounts};
 use crate::capability::cache::{CacheCounters, NearCounters};
 use crate::capability::stats::{Reader, Snapshot};
 use crate::runtime::Failure;
@@ -29,6 +29,8 @@ pub struct ServiceStats {
     swaps: AtomicU64,
     cache: Arc<CacheCounters>,
     limits: LimitCounters,
+    own: OwnEvents,
+    turns: TurnCounts,
     routes: Mutex<BTreeMap<Arc<str>, Arc<RouteStats>>>,
 }
 
@@ -51,6 +53,8 @@ impl ServiceStats {
             swaps: AtomicU64::new(0),
             cache,
             limits: LimitCounters::default(),
+            own: OwnEvents::default(),
+            turns: TurnCounts::default(),
             routes: Mutex::default(),
         }
     }
@@ -146,6 +150,16 @@ impl ServiceStats {
         &self.limits
     }
 
+    /// What it counts by itself.
+    pub fn own_events(&self) -> &OwnEvents {
+        &self.own
+    }
+
+    /// Its turns in the background.
+    pub fn turns(&self) -> &TurnCounts {
+        &self.turns
+    }
+
     /// Cache hits and misses.
     pub fn cache(&self) -> (u64, u64) {
         (self.cache.hits.load(Relaxed), self.cache.misses.load(Relaxed))
@@ -178,6 +192,10 @@ impl Reader for ServiceStats {
             latency_p99_us: p99,
             latency_p999_us: p999,
         }
+    }
+
+    fn count(&self, event: &str, by: u64) {
+        self.own.add(event, by);
     }
 }
 

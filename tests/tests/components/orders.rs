@@ -4,7 +4,7 @@ use serde_json::json;
 use wasmyard::capability::postgres::{Error, Value};
 use wasmyard::capability::services;
 use wasmyard::testing::{
-    Asked, FakeRedis, Harness, HarnessBuilder, ScriptedAnswer, ScriptedPostgres, reply, rows, violation,
+    FakeRedis, Harness, HarnessBuilder, ScriptedAnswer, ScriptedPostgres, reply, rows, violation,
 };
 
 use crate::{
@@ -12,7 +12,8 @@ use crate::{
 };
 
 const LIST: &str = "/api/v1/orders";
-const COLUMNS: [&str; 7] = ["id", "user_id", "product_id", "quantity", "total_price", "status", "created_at"];
+const COLUMNS: [&str; 8] =
+    ["id", "user_id", "product_id", "quantity", "total_price", "status", "created_at", "items"];
 const STATUSES: [&str; 5] = ["pending", "processing", "shipped", "delivered", "cancelled"];
 const REACHABLE: [&str; 4] = ["processing", "shipped", "delivered", "cancelled"];
 
@@ -25,14 +26,41 @@ fn allowed(from: &str) -> &'static [&'static str] {
     }
 }
 
-/// The orders that owe stock.
-fn owing(orders: &[i32]) -> ScriptedAnswer {
-    rows(["order_id"], orders.iter().map(|order| vec![(*order).into()]))
+/// A database in which order 7 is begun, written and ended.
+fn making() -> ScriptedPostgres {
+    begun()
+        .expect("INSERT INTO orders", rows(["id"], [vec![7.into()]]))
+        .expect(ENDED, ScriptedAnswer::Affected(1))
 }
+
+/// A database in which order 7 is begun, and nothing more.
+fn begun() -> ScriptedPostgres {
+    ScriptedPostgres::new().expect("INSERT INTO order_sagas", saga())
+}
+
+fn saga() -> ScriptedAnswer {
+    rows(["order_id", "started_at"], [vec![7.into(), Value::Timestamp(0)]])
+}
+
+const ENDED: &str = "DELETE FROM order_sagas WHERE order_id = $1 AND step = 'confirming'";
+const RETURNED: &str = "DELETE FROM order_sagas WHERE order_id = $1 AND step = 'returning'";
+const GIVEN_UP: &str = "SET step = 'undoing'";
 
 fn order(status: &str) -> ScriptedAnswer {
     let total = numeric("1998.00");
-    rows(COLUMNS, [vec![7.into(), 1.into(), 2.into(), 2.into(), total, status.into(), Value::Timestamp(0)]])
+    rows(
+        COLUMNS,
+        [vec![
+            7.into(),
+            1.into(),
+            2.into(),
+            2.into(),
+            total,
+            status.into(),
+            Value::Timestamp(0),
+            Value::Null,
+        ]],
+    )
 }
 
 fn nothing() -> ScriptedAnswer {
@@ -72,23 +100,125 @@ async fn a_miss_fills_the_labs_keys() {
 #[tokio::test]
 async fn an_order_is_made_from_what_the_owners_of_its_parts_say() {
     let keys = ["orders:all", "orders:7", "orders:8"];
-    let (postgres, redis) =
-        (ScriptedPostgres::new().expect("INSERT INTO orders", order("pending")), holding(&keys));
+    let (postgres, redis) = (making(), holding(&keys));
     let service = started(shop(&postgres, &redis, "999.00")).await;
     let created = service.post(LIST, &json!({ "user_id": 1, "product_id": 2, "quantity": 2 }));
     let created = created.await.expect("an answer");
     assert_eq!((created.status.as_u16(), created.header("location")), (201, Some("/api/v1/orders/7")));
     assert_eq!(left(&redis, &keys), ["orders:8"]);
 
-    // The price past the cache of products; the user may come from one.
+    // The price past the cache of products; the user may come from one. Then the saga.
     let called = service.called();
     let called: Vec<_> =
-        called.iter().map(|(name, call)| (name.as_str(), call.path.as_str(), &call.headers)).collect();
-    let no_cache = vec![("cache-control".to_owned(), b"no-cache".to_vec())];
+        called.iter().map(|(name, call)| (name.as_str(), call.method.as_str(), call.path.as_str())).collect();
     assert_eq!(
         called,
-        [("users", "/api/v1/users/1", &Vec::new()), ("products", "/api/v1/products/2", &no_cache)]
+        [
+            ("users", "GET", "/api/v1/users/1"),
+            ("products", "GET", "/api/v1/products/2"),
+            ("products", "PUT", "/internal/reservations/7"),
+            ("products", "PUT", "/internal/reservations/7/confirmation"),
+        ]
     );
+    let calls = service.called();
+    assert_eq!(calls[1].1.headers, [("cache-control".to_owned(), b"no-cache".to_vec())]);
+    assert_eq!(calls[2].1.body, br#"{"items":[{"product_id":2,"quantity":2}]}"#);
+    let expected = r#"{"id":7,"user_id":1,"product_id":2,"quantity":2,"total_price":1998.00,"status":"pending","created_at":"1970-01-01T00:00:00Z"}"#;
+    assert_eq!(std::str::from_utf8(&created.body), Ok(expected));
+}
+
+#[tokio::test]
+async fn an_order_of_several_lines_is_one_reservation_and_one_order() {
+    let postgres = making();
+    let service = started(shop(&postgres, &FakeRedis::new(), "0.35")).await;
+    let lines = json!([{ "product_id": 3, "quantity": 2 }, { "product_id": 2, "quantity": 1 }]);
+    let created = service.post(LIST, &json!({ "user_id": 1, "items": lines, "total_price": 1.05 }));
+    let created = created.await.expect("an answer");
+    assert_eq!(created.status, 201, "{created:?}");
+    let expected = r#"{"id":7,"user_id":1,"product_id":null,"quantity":null,"total_price":1.05,"status":"pending","created_at":"1970-01-01T00:00:00Z","items":[{"product_id":3,"quantity":2},{"product_id":2,"quantity":1}]}"#;
+    assert_eq!(std::str::from_utf8(&created.body), Ok(expected));
+    let calls = service.called();
+    assert_eq!(calls.len(), 5, "{calls:?}");
+    assert_eq!(
+        calls[3].1.body,
+        br#"{"items":[{"product_id":3,"quantity":2},{"product_id":2,"quantity":1}]}"#
+    );
+    let written = &params(&postgres)[1];
+    assert!(written.contains("[Int32(7), Int32(1), Null, Null, Numeric(\"1.05\")"), "{written}");
+    assert!(written.contains("Int32Array([Some(3), Some(2)]), Int32Array([Some(2), Some(1)])"), "{written}");
+}
+
+#[tokio::test]
+async fn too_little_stock_is_told_and_leaves_nothing_behind() {
+    let redis = holding(&["orders:all"]);
+    let postgres = begun().expect("DELETE FROM idempotency_keys", ScriptedAnswer::Affected(0));
+    let service = shop(&postgres, &redis, "1").peer("products", |call| match call.method.as_str() {
+        "GET" => reply(200, r#"{"price": 1}"#),
+        _ => reply(409, r#"{"status":409,"product":2,"requested":5,"available":4}"#),
+    });
+    let service = started(service).await;
+    let refused = service.post(LIST, &json!({ "user_id": 1, "product_id": 2, "quantity": 5 }));
+    let refused = problem(&refused.await.expect("an answer"), 409);
+    assert_eq!(pointers(&refused), ["/quantity"]);
+    let told = (&refused["product"], &refused["requested"], &refused["available"]);
+    assert_eq!(told, (&json!(2), &json!(5), &json!(4)));
+    assert_eq!(left(&redis, &["orders:all"]), ["orders:all"]);
+}
+
+#[tokio::test]
+async fn a_reservation_of_unknown_outcome_is_given_up_for_the_sweep() {
+    use services::Error as Trouble;
+    for (trouble, status) in [
+        (Err(Trouble::Timeout), 504),
+        (Err(Trouble::Failed("swordfish".into())), 503),
+        (reply(500, "{}"), 503),
+        (reply(404, "{}"), 500),
+    ] {
+        let postgres = begun().expect(GIVEN_UP, ScriptedAnswer::Affected(1));
+        let service = shop(&postgres, &FakeRedis::new(), "1").peer("products", move |call| {
+            if call.method == "GET" { reply(200, r#"{"price": 1}"#) } else { trouble.clone() }
+        });
+        let service = started(service).await;
+        let failed = service.post(LIST, &json!({ "user_id": 1, "product_id": 2, "quantity": 1 }));
+        problem(&failed.await.expect("an answer"), status);
+    }
+
+    // Refused because the sweep was there first: that has undone it.
+    let postgres = begun();
+    let service = shop(&postgres, &FakeRedis::new(), "1").peer("products", |call| {
+        if call.method == "GET" {
+            reply(200, r#"{"price": 1}"#)
+        } else {
+            reply(409, r#"{"state":"released"}"#)
+        }
+    });
+    let late =
+        started(service).await.post(LIST, &json!({ "user_id": 1, "product_id": 2, "quantity": 1 })).await;
+    problem(&late.expect("an answer"), 503);
+
+    // Or only when the order was to be written.
+    let postgres = begun().expect("INSERT INTO orders", rows(["id"], []));
+    let service = started(shop(&postgres, &FakeRedis::new(), "1")).await;
+    let late = service.post(LIST, &json!({ "user_id": 1, "product_id": 2, "quantity": 1 })).await;
+    problem(&late.expect("an answer"), 503);
+}
+
+#[tokio::test]
+async fn an_order_that_cannot_be_confirmed_is_an_order_all_the_same() {
+    for trouble in [reply(503, "{}"), reply(404, "{}"), Err(services::Error::Timeout)] {
+        let postgres = begun().expect("INSERT INTO orders", rows(["id"], [vec![7.into()]]));
+        let service = shop(&postgres, &FakeRedis::new(), "1").peer("products", move |call| {
+            match (call.method.as_str(), call.path.ends_with("/confirmation")) {
+                ("GET", _) => reply(200, r#"{"price": 1}"#),
+                (_, false) => reply(200, "{}"),
+                (_, true) => trouble.clone(),
+            }
+        });
+        let service = started(service).await;
+        let made = service.post(LIST, &json!({ "user_id": 1, "product_id": 2, "quantity": 1 }));
+        assert_eq!(made.await.expect("an answer").status, 201);
+        assert!(service.logged()[0].message.contains("left to the sweep"), "{:?}", service.logged());
+    }
 }
 
 #[tokio::test]
@@ -108,18 +238,17 @@ async fn the_total_is_price_times_quantity_to_the_cent() {
         ("0.00", 10_000, "0.00"),
         ("5", 2, "10.00"),
     ] {
-        let postgres = ScriptedPostgres::new().expect("INSERT INTO orders", order("pending"));
+        let postgres = making();
         let service = started(shop(&postgres, &FakeRedis::new(), price)).await;
         // What the client believes is compared as an amount, not as text.
         let body =
             format!(r#"{{"user_id": 1, "product_id": 2, "quantity": {quantity}, "total_price": {total}0}}"#);
         let created = service.post(LIST, &body).await.expect("an answer");
         assert_eq!(created.status, 201, "{price} times {quantity}: {created:?}");
-        assert_eq!(
-            params(&postgres),
-            [format!(r#"[Int32(1), Int32(2), Int32({quantity}), Numeric("{total}"), Null, Trace]"#)],
-            "{price} times {quantity}"
-        );
+        let written = &params(&postgres)[1];
+        let row =
+            format!(r#"[Int32(7), Int32(1), Int32(2), Int32({quantity}), Numeric("{total}"), Timestamp(0)"#);
+        assert!(written.starts_with(&row), "{price} times {quantity}: {written}");
     }
 }
 
@@ -136,14 +265,17 @@ async fn an_order_is_for_the_caller_unless_an_admin_says_for_whom() {
     ] {
         let mut postgres = ScriptedPostgres::new();
         if expected.is_ok() {
-            postgres = postgres.expect("INSERT INTO orders", order("pending"));
+            postgres = making();
         }
         let service = started(shop(&postgres, &FakeRedis::new(), "999.00")).await;
         let answer = service.post(LIST, &body(user)).caller(caller, &[role]).await.expect("an answer");
         match expected {
             Ok(whose) => {
                 assert_eq!(answer.status, 201, "{answer:?}");
-                assert!(params(&postgres)[0].starts_with(&format!("[Int32({whose}), ")), "{caller}");
+                assert!(
+                    params(&postgres)[1].starts_with(&format!("[Int32(7), Int32({whose}), ")),
+                    "{caller}"
+                );
                 assert_eq!(service.called()[0].1.path, format!("/api/v1/users/{whose}"));
             }
             Err(status) => {
@@ -276,7 +408,9 @@ async fn a_user_or_product_that_goes_in_the_middle_is_told_as_one_that_was_never
     for (constraint, pointer) in
         [("orders_user_id_fkey", "/user_id"), ("orders_product_id_fkey", "/product_id")]
     {
-        let postgres = ScriptedPostgres::new().expect("INSERT INTO orders", violation("23503", constraint));
+        let postgres = begun()
+            .expect("INSERT INTO orders", violation("23503", constraint))
+            .expect(GIVEN_UP, ScriptedAnswer::Affected(1));
         let redis = holding(&["orders:all"]);
         let service = started(shop(&postgres, &redis, "1.00")).await;
         let body = json!({ "user_id": 1, "product_id": 2, "quantity": 1 });
@@ -295,10 +429,11 @@ async fn an_order_goes_one_step_at_a_time_and_never_back() {
             let postgres = ScriptedPostgres::new().expect("FROM orders WHERE id = $1", order(current));
             let next = allowed(current).contains(&wanted);
             let postgres = if next { postgres.expect("UPDATE orders", order(wanted)) } else { postgres };
-            // Whether won or lost: what a cancelled order owes is looked for.
-            let settles = wanted == "cancelled";
-            let postgres = if settles { postgres.expect("FROM stock_returns", owing(&[])) } else { postgres };
-            let service = start("orders", &postgres, &redis).await;
+            let settles = next && wanted == "cancelled";
+            let postgres =
+                if settles { postgres.expect(RETURNED, ScriptedAnswer::Affected(1)) } else { postgres };
+            let service = shop(&postgres, &redis, "1").peer("products", |_| reply(200, "{}"));
+            let service = started(service).await;
             let answer = service.patch("/api/v1/orders/7/status", &json!({ "status": wanted }));
             let answer = answer.await.expect("an answer");
 
@@ -357,32 +492,20 @@ async fn of_two_who_take_a_step_at_once_the_second_learns_what_has_become_of_the
     problem(&late.await.expect("an answer"), 404);
 }
 
-/// How many statements had this in them.
-fn asked(postgres: &ScriptedPostgres, sql: &str) -> usize {
-    let statements = postgres.asked().into_iter();
-    statements
-        .filter(|asked| matches!(asked, Asked::Statement { sql: text, .. } if text.contains(sql)))
-        .count()
-}
-
 #[tokio::test]
-async fn a_cancelled_order_gives_its_stock_back_and_what_earlier_ones_owe() {
+async fn a_cancelled_order_gives_its_stock_back() {
     let postgres = ScriptedPostgres::new()
         .expect("FROM orders WHERE id = $1", order("processing"))
         .expect("UPDATE orders", order("cancelled"))
-        .expect("FROM stock_returns ORDER BY order_id = $1 DESC", owing(&[7, 3]))
-        .expect("DELETE FROM stock_returns", ScriptedAnswer::Affected(1))
-        .expect("DELETE FROM stock_returns", ScriptedAnswer::Affected(1));
+        .expect(RETURNED, ScriptedAnswer::Affected(1));
     let service = shop(&postgres, &FakeRedis::new(), "1").peer("products", |_| reply(200, "{}"));
     let service = started(service).await;
     let cancelled = service.patch("/api/v1/orders/7/status", r#"{"status": "cancelled"}"#);
     assert_eq!(cancelled.await.expect("an answer").status, 200);
     let called: Vec<_> =
         service.called().into_iter().map(|(name, call)| (name, call.method, call.path)).collect();
-    let products =
-        |order: i32| ("products".to_owned(), "DELETE".to_owned(), format!("/internal/reservations/{order}"));
-    assert_eq!(called, [products(7), products(3)]);
-    assert_eq!(params(&postgres)[3..], ["[Int32(7)]", "[Int32(3)]"]);
+    let release = ("products".to_owned(), "DELETE".to_owned(), "/internal/reservations/7".to_owned());
+    assert_eq!(called, [release]);
     assert!(service.logged().is_empty());
 }
 
@@ -391,8 +514,7 @@ async fn an_order_stays_cancelled_when_its_stock_cannot_go_back_yet() {
     for trouble in [reply(503, "{}"), reply(404, "{}"), Err(services::Error::Timeout)] {
         let postgres = ScriptedPostgres::new()
             .expect("FROM orders WHERE id = $1", order("pending"))
-            .expect("UPDATE orders", order("cancelled"))
-            .expect("FROM stock_returns", owing(&[7, 3]));
+            .expect("INSERT INTO order_sagas", order("cancelled"));
         let redis = holding(&["orders:all", "orders:7"]);
         let builder = shop(&postgres, &redis, "1").peer("products", move |_| trouble.clone());
         let service = started(builder).await;
@@ -400,30 +522,100 @@ async fn an_order_stays_cancelled_when_its_stock_cannot_go_back_yet() {
         let cancelled = cancelled.await.expect("an answer");
         assert_eq!((cancelled.status.as_u16(), &cancelled.json()["status"]), (200, &json!("cancelled")));
         assert!(left(&redis, &["orders:all", "orders:7"]).is_empty());
-        assert_eq!(asked(&postgres, "DELETE FROM stock_returns"), 0, "the debt stays");
-        assert_eq!(service.called().len(), 1, "the others are spared the same failure");
         let logged = service.logged();
-        assert!(logged.len() == 1 && logged[0].message.contains("has yet to go back"), "{logged:?}");
+        assert!(logged.len() == 1 && logged[0].message.contains("left to the sweep"), "{logged:?}");
     }
 }
 
+/// What a turn finds: orders, and where their sagas are.
+fn found(sagas: &[(i32, &str)]) -> ScriptedAnswer {
+    rows(["order_id", "step"], sagas.iter().map(|(order, step)| vec![(*order).into(), (*step).into()]))
+}
+
 #[tokio::test]
-async fn who_cancels_again_settles_what_was_left() {
+async fn a_turn_ends_what_is_due_each_by_its_own_step() {
+    const TAKE: &str = "FOR UPDATE SKIP LOCKED";
+    const END: &str = "DELETE FROM order_sagas WHERE order_id = $1 AND fence = $2 AND step = $3";
+    let ended = |order: i32| rows(["order_id"], [vec![order.into()]]);
+    let sagas = found(&[(7, "confirming"), (8, "undoing"), (9, "returning")]);
     let postgres = ScriptedPostgres::new()
-        .expect("FROM orders WHERE id = $1", order("cancelled"))
-        .expect("FROM stock_returns", owing(&[7]))
-        .expect("DELETE FROM stock_returns", ScriptedAnswer::Affected(1));
-    let builder = shop(&postgres, &FakeRedis::new(), "1").peer("products", |_| reply(200, "{}"));
-    let service = started(builder).await;
-    let again = service.patch("/api/v1/orders/7/status", r#"{"status": "cancelled"}"#);
-    assert_eq!(problem(&again.await.expect("an answer"), 409)["current"], "cancelled");
-    assert_eq!(service.called().len(), 1);
+        .expect(TAKE, sagas)
+        .expect(END, ended(7))
+        .expect(END, ended(8))
+        // A later turn has it.
+        .expect(END, rows(["order_id"], []))
+        .expect("DELETE FROM idempotency_keys", ScriptedAnswer::Affected(0));
+    let service = shop(&postgres, &FakeRedis::new(), "1").peer("products", |_| reply(200, "{}"));
+    let service = started(service).await;
+    assert_eq!(service.turn(5).await.expect("a turn"), Ok(()));
+    let called: Vec<_> =
+        service.called().into_iter().map(|(_, call)| format!("{} {}", call.method, call.path)).collect();
+    let path = |order: i32| format!("/internal/reservations/{order}");
+    let expected = [
+        format!("PUT {}/confirmation", path(7)),
+        format!("DELETE {}", path(8)),
+        format!("DELETE {}", path(9)),
+    ];
+    assert_eq!(called, expected);
+    assert_eq!(
+        params(&postgres)[..2],
+        ["[Int64(5), Int32(50)]", r#"[Int32(7), Int64(5), Text("confirming")]"#]
+    );
+}
+
+#[tokio::test]
+async fn what_cannot_be_ended_is_put_off_and_then_parked() {
+    const TAKE: &str = "FOR UPDATE SKIP LOCKED";
+    const FAIL: &str = "SET attempts = attempts + 1";
+    let failed = |parked: bool| rows(["parked"], [vec![parked.into()]]);
+    // A neighbour that is away spares the others the same failure.
+    for (parked, message) in [(false, "could not be ended yet"), (true, "is parked")] {
+        let sagas = found(&[(7, "undoing"), (8, "undoing")]);
+        let postgres = ScriptedPostgres::new().expect(TAKE, sagas).expect(FAIL, failed(parked));
+        let service = shop(&postgres, &FakeRedis::new(), "1").peer("products", |_| reply(503, "{}"));
+        let service = started(service).await;
+        assert_eq!(service.turn(5).await.expect("a turn"), Ok(()));
+        assert_eq!(service.called().len(), 1);
+        assert!(service.logged()[0].message.contains(message), "{:?}", service.logged());
+        assert!(params(&postgres)[1].contains("products answered with status 503"));
+    }
+
+    // One that refuses one saga may take the next.
+    let sagas = found(&[(7, "confirming"), (8, "confirming")]);
+    let postgres = ScriptedPostgres::new()
+        .expect(TAKE, sagas)
+        .expect(FAIL, failed(false))
+        .expect("DELETE FROM order_sagas", rows(["order_id"], [vec![8.into()]]))
+        .expect("DELETE FROM idempotency_keys", ScriptedAnswer::Affected(0));
+    let service = shop(&postgres, &FakeRedis::new(), "1")
+        .peer("products", |call| if call.path.contains("/7/") { reply(404, "{}") } else { reply(200, "{}") });
+    let service = started(service).await;
+    assert_eq!(service.turn(5).await.expect("a turn"), Ok(()));
+    assert_eq!(service.called().len(), 2);
+
+    // Without a database there is no turn, and the reason is logged.
+    let postgres = ScriptedPostgres::new().expect(TAKE, away());
+    let service = started(shop(&postgres, &FakeRedis::new(), "1")).await;
+    let refused = service.turn(5).await.expect("a turn").expect_err("an error");
+    assert_eq!(refused, "The database is not available.");
+    logged_cause(&service, "swordfish");
+}
+
+#[tokio::test]
+async fn what_is_parked_is_told() {
+    let columns = ["order_id", "step", "attempts", "started_at", "reason"];
+    let saga = vec![7.into(), "undoing".into(), 12.into(), Value::Timestamp(5_000_000), "away".into()];
+    let postgres = ScriptedPostgres::new().expect("WHERE parked_at IS NOT NULL", rows(columns, [saga]));
+    let service = start("orders", &postgres, &FakeRedis::new()).await;
+    let parked = service.parked().await.expect("an answer").expect("the list");
+    assert_eq!(parked.len(), 1);
+    let told = (parked[0].id.as_str(), parked[0].step.as_str(), parked[0].attempts, parked[0].since_ms);
+    assert_eq!(told, ("7", "undoing", 12, 5_000));
 }
 
 #[tokio::test]
 async fn the_history_names_the_verified_caller_and_no_other() {
-    let postgres = ScriptedPostgres::new()
-        .expect("INSERT INTO order_history", order("pending"))
+    let postgres = making()
         .expect("FROM orders WHERE id = $1", order("pending"))
         .expect("INSERT INTO order_history", order("processing"));
     let service = started(shop(&postgres, &FakeRedis::new(), "999.00")).await;
@@ -435,7 +627,7 @@ async fn the_history_names_the_verified_caller_and_no_other() {
     assert_eq!(moved.await.expect("an answer").status, 200);
     let params = params(&postgres);
     assert!(
-        params[0].ends_with(r#"Text("1"), Trace]"#) && params[2].ends_with(r#"Text("2"), Trace]"#),
+        params[1].contains(r#"Int32Array([]), Text("1"), "#) && params[4].ends_with(r#"Text("2"), Trace]"#),
         "{params:?}"
     );
 }
@@ -475,7 +667,9 @@ async fn a_write_of_unknown_outcome_still_takes_its_keys_out_of_the_cache() {
         let postgres = ScriptedPostgres::new()
             .expect("FROM orders WHERE id = $1", order("pending"))
             .expect("UPDATE orders", failure)
-            .expect("INSERT INTO orders", Error::Timeout);
+            .expect("INSERT INTO order_sagas", saga())
+            .expect("INSERT INTO orders", Error::Timeout)
+            .expect(GIVEN_UP, ScriptedAnswer::Affected(1));
         let service = started(shop(&postgres, &redis, "1.00")).await;
         let failed = service.patch("/api/v1/orders/7/status", r#"{"status": "processing"}"#);
         assert!(failed.await.expect("an answer").status.is_server_error());

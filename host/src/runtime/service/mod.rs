@@ -145,6 +145,11 @@ impl Service {
         Some(Read { found, counters: cache.counters.clone(), version: version.name().clone() })
     }
 
+    /// The version that new work goes to.
+    pub(in crate::runtime) fn active_version(&self) -> Arc<Version> {
+        self.active.load().version.clone()
+    }
+
     /// Drops instances that have been idle for long.
     pub fn drop_idle_instances(&self) {
         self.active.load().version.drop_idle();

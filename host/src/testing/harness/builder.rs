@@ -210,6 +210,7 @@ impl HarnessBuilder {
             capabilities: Arc::new(capabilities),
             limits: Arc::new(self.limits),
             isolation: self.isolation,
+            background: false,
         };
         let instances = Arc::<InstanceCounts>::default();
         let version = Version::link(&self.name.into(), &compiled, &terms, instances.clone())?;

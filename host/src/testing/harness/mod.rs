@@ -8,13 +8,14 @@ mod script;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 
 use http::Method;
 
 use crate::capability::log::Line;
 use crate::capability::services::CallRequest;
 use crate::manifest::Service;
-use crate::runtime::{InstanceCounts, Version};
+use crate::runtime::{InstanceCounts, Parked, Version};
 
 pub use answer::Answer;
 pub use builder::HarnessBuilder;
@@ -147,6 +148,26 @@ impl Harness {
     /// When no route matches the path: a host would not have entered the component.
     pub fn call(&self, method: Method, path: &str) -> Call<'_> {
         Call::new(self, method, path)
+    }
+
+    /// Gives the component a turn in the background, with this fencing token.
+    ///
+    /// # Errors
+    /// What the component says, or why it could not.
+    pub async fn turn(&self, fencing_token: u64) -> anyhow::Result<Result<(), String>> {
+        Ok(self.version.run_background(fencing_token, self.deadline()).await?)
+    }
+
+    /// What the component has parked.
+    ///
+    /// # Errors
+    /// As [`Harness::turn`].
+    pub async fn parked(&self) -> anyhow::Result<Result<Vec<Parked>, String>> {
+        Ok(self.version.parked(self.deadline()).await?)
+    }
+
+    fn deadline(&self) -> Instant {
+        Instant::now() + self.version.limits().request_timeout
     }
 
     /// What the component has logged and printed since the start, in order.

@@ -1,0 +1,67 @@
+//! Not enough of a product.
+
+use wasmyard_guest::{Fault, Object, Problem};
+
+use crate::new_order::NewOrder;
+
+/// A product of which there is not enough.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Shortage {
+    product: i32,
+    requested: i32,
+    available: i32,
+}
+
+impl Shortage {
+    /// As products writes it; `None` when it refused for another reason.
+    pub(super) fn read(refusal: &[u8]) -> Option<Self> {
+        let refusal = Object::parse(refusal).ok()?;
+        let number = |name| refusal.field(name).and_then(|field| field.integer(0..=i32::MAX).ok());
+        Some(Self {
+            product: number("product")?,
+            requested: number("requested")?,
+            available: number("available")?,
+        })
+    }
+
+    /// 409, at the line that asks for it.
+    pub(super) fn problem(self, wanted: &NewOrder) -> Problem {
+        let Self { product, requested, available } = self;
+        let detail = format!("there are {available} of product {product}, and {requested} were asked for");
+        let index = wanted.lines.iter().position(|line| line.product_id == product).unwrap_or_default();
+        Problem::conflict(detail.as_str())
+            .with_faults(vec![Fault::at(wanted.place(index, "quantity"), detail)])
+            .with("product", product)
+            .with("requested", requested)
+            .with("available", available)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use wasmyard_guest::Form;
+
+    use super::*;
+
+    #[test]
+    fn a_shortage_is_told_where_it_is() {
+        let shortage = Shortage::read(br#"{"status":409,"product":3,"requested":5,"available":4}"#);
+        let shortage = shortage.expect("a shortage");
+        for (body, pointer) in [
+            (r#"{"user_id":1,"product_id":3,"quantity":5}"#, "/quantity"),
+            (
+                r#"{"user_id":1,"items":[{"product_id":2,"quantity":1},{"product_id":3,"quantity":5}]}"#,
+                "/items/1/quantity",
+            ),
+        ] {
+            let form = Form::parse(body.as_bytes(), NewOrder::FIELDS).expect("a form");
+            let problem = shortage.problem(&NewOrder::of(form).expect("an order"));
+            assert_eq!(problem.status(), 409);
+            let answer = problem.answer(&wasmyard_guest::Request::default());
+            let answer = String::from_utf8(answer.body).expect("UTF-8");
+            assert!(answer.contains(&format!(r#""pointer":"{pointer}""#)), "{answer}");
+            assert!(answer.contains(r#""available":4"#) && answer.contains(r#""requested":5"#), "{answer}");
+        }
+        assert_eq!(Shortage::read(br#"{"status":409,"state":"released"}"#), None);
+    }
+}

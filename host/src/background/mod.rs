@@ -1,0 +1,128 @@
+//! Turns for the services that have work of their own, on the schedule of the manifest and
+//! on one host at a time.
+//!
+//! A turn belongs to whoever holds the service's lease in Postgres (`lease.rs`), which is
+//! renewed for as long as the turn lasts. A host that dies loses it within
+//! [`BACKGROUND_LEASE`]; one that cannot renew it ends its turn before that. What such a
+//! host has in flight all the same, a statement perhaps, comes with the fencing token of its
+//! turn, which is lower than that of every later one.
+
+mod lease;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::{MissedTickBehavior, interval, sleep};
+
+pub use lease::{Leases, Turn};
+
+use crate::limits::{
+    BACKGROUND_LEASE, BACKGROUND_LOOK, BACKGROUND_RENEWAL, BACKGROUND_RETRY, BACKGROUND_WAIT_MIN,
+};
+use crate::platform::Platform;
+use crate::runtime::Service;
+use crate::telemetry::TurnOutcome;
+
+/// Gives turns until the platform drains, and ends when the last of them has. Dropped, it
+/// ends those that are running.
+pub fn give_turns(platform: &Arc<Platform>) -> impl Future<Output = ()> + Send + 'static {
+    let (draining, platform) = (platform.draining().clone(), Arc::downgrade(platform));
+    async move {
+        let mut tasks = JoinSet::new();
+        let mut followed: BTreeMap<String, AbortHandle> = BTreeMap::new();
+        let mut look = interval(BACKGROUND_LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        while draining.run_until_cancelled(look.tick()).await.is_some() {
+            let Some(running) = platform.upgrade() else { return };
+            while tasks.try_join_next().is_some() {}
+            followed.retain(|_, task| !task.is_finished());
+            for name in running.scheduled() {
+                if !followed.contains_key(&name) {
+                    followed.insert(name.clone(), tasks.spawn(follow(platform.clone(), name)));
+                }
+            }
+        }
+        while tasks.join_next().await.is_some() {}
+    }
+}
+
+/// Gives one service its turns, for as long as the manifest in force wants it to.
+async fn follow(platform: Weak<Platform>, name: String) {
+    let Some(draining) = platform.upgrade().map(|platform| platform.draining().clone()) else { return };
+    let mut failing = false;
+    loop {
+        let wait = {
+            let Some(platform) = platform.upgrade() else { return };
+            let (Some((service, every)), Some(leases)) = (platform.background(&name), platform.leases())
+            else {
+                return;
+            };
+            match leases.take(&name).await {
+                Ok(Turn::Now(token)) => {
+                    failing = false;
+                    turn(&service, leases, token, every).await;
+                    every
+                }
+                // Another host's turn may end early.
+                Ok(Turn::Later(wait)) => wait.clamp(BACKGROUND_WAIT_MIN, every),
+                Err(error) => {
+                    if !std::mem::replace(&mut failing, true) {
+                        tracing::warn!(service = name, "no turn can be taken, trying on: {error:#}");
+                    }
+                    BACKGROUND_RETRY
+                }
+            }
+        };
+        if draining.run_until_cancelled(sleep(wait)).await.is_none() {
+            return;
+        }
+    }
+}
+
+async fn turn(service: &Arc<Service>, leases: &Leases, token: u64, every: Duration) {
+    let begun = Instant::now();
+    let deadline = begun + service.limits().request_timeout;
+    let name = &**service.name();
+    let outcome = tokio::select! {
+        ran = service.run_background(token, deadline) => match ran {
+            Ok(Ok(())) => TurnOutcome::Done,
+            // The guest has said why in a line of its own.
+            Ok(Err(_)) => TurnOutcome::Failed,
+            Err(failure) => {
+                service.stats().failed(&failure);
+                tracing::warn!(service = name, owner = "guest", "a turn in the background failed: {failure}");
+                TurnOutcome::Failed
+            }
+        },
+        () = lost(leases, name, token) => {
+            tracing::warn!(service = name, token, "the lease was lost, and the turn is ended");
+            TurnOutcome::Lost
+        }
+    };
+    service.stats().turns().add(outcome, begun.elapsed());
+    if outcome != TurnOutcome::Lost
+        && let Err(error) = leases.give_back(name, token, every).await
+    {
+        tracing::debug!(service = name, "the lease ends by itself: {error:#}");
+    }
+}
+
+/// Ends when the turn may belong to somebody else.
+async fn lost(leases: &Leases, service: &str, token: u64) {
+    let mut good_until = Instant::now() + BACKGROUND_LEASE;
+    loop {
+        sleep(BACKGROUND_RENEWAL).await;
+        let asked = Instant::now();
+        let left = good_until.saturating_duration_since(asked);
+        match tokio::time::timeout(left, leases.renew(service, token)).await {
+            // Counted from before it was asked for: Postgres counts from later.
+            Ok(Ok(true)) => good_until = asked + BACKGROUND_LEASE,
+            Ok(Ok(false)) | Err(_) => return,
+            // It may be renewed by the next attempt, if there is time for one.
+            Ok(Err(_)) if good_until > Instant::now() + BACKGROUND_RENEWAL => {}
+            Ok(Err(_)) => return,
+        }
+    }
+}
