@@ -23,12 +23,13 @@ test: ## Run every test
 	cargo build --workspace --tests --bins
 	cargo test --workspace --no-fail-fast
 
-lint: ## Format, clippy, documentation, licences, compose.yaml; nothing may be left over
+lint: ## Format, clippy, documentation, licences, compose.yaml, alerts; nothing may be left over
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- --deny warnings
 	RUSTDOCFLAGS="--deny warnings" cargo doc --workspace --no-deps
 	cargo deny check licenses bans sources
 	scripts/check-compose.sh
+	scripts/check-prometheus.sh
 
 bench: bench-build ## Measure Wasmyard beside a native peer: about 8 minutes
 	"$(CARGO_TARGET_DIR)/release/bench" compare

@@ -64,6 +64,8 @@ if $for_tests; then
     python3 -c 'import ensurepip' 2>/dev/null || packages+=(python3-venv)
     # In front of two hosts.
     [ -x /usr/sbin/nginx ] || have nginx || packages+=(nginx-light)
+    # Scrapes a host in a test; its promtool checks the deployment's rules.
+    have promtool || packages+=(prometheus)
     # Counts instructions.
     have callgrind_control || packages+=(valgrind)
 fi

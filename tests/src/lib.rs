@@ -2,12 +2,14 @@
 //! and databases of its own, and a client that trusts its certificate.
 
 mod answer;
+mod collector;
 pub mod component;
 mod load;
 mod logs;
 mod native;
 mod operator;
 mod project;
+mod prometheus;
 mod proxy;
 mod session;
 mod shop;
@@ -17,11 +19,13 @@ mod wait;
 mod wire;
 
 pub use answer::Answer;
+pub use collector::{Collector, Received};
 pub use load::{Load, Sample};
 pub use logs::{Line, Logs};
 pub use native::NativePeer;
 pub use operator::Operator;
 pub use project::{Program, Project, free_port};
+pub use prometheus::Prometheus;
 pub use proxy::Proxy;
 pub use session::Session;
 pub use shop::{Shop, ShopBuilder, client, repository};

@@ -8,7 +8,7 @@ use toml::de::DeTable;
 use super::fault::{Fault, ManifestErrors};
 use super::reader::{Reading, Table};
 use super::source::Source;
-use super::{Manifest, auth, backend, conflict, runtime, server, service};
+use super::{Manifest, auth, backend, conflict, runtime, server, service, telemetry};
 use crate::limits::MANIFEST_BYTES_MAX;
 
 impl Manifest {
@@ -92,6 +92,7 @@ fn read(reading: &Reading<'_>, path: &Path) -> Manifest {
         redis: backend::read_redis(reading, &root),
         auth: auth::read(reading, &root),
         runtime,
+        telemetry: telemetry::read(reading, &root),
         services: services.iter().map(|read| (read.service.name.clone(), read.service.clone())).collect(),
     };
     conflict::check(reading, &root, &manifest, &services);

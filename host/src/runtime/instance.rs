@@ -17,6 +17,8 @@ use crate::capability::log::LogSink;
 use crate::capability::wasi;
 use crate::limits::{GUEST_RESOURCES_MAX, HOSTCALL_BYTES_MAX, MIB};
 use crate::manifest::ServiceLimits;
+use crate::telemetry::Latency;
+use crate::telemetry::trace::{Span, SpanKind, around};
 
 /// What is needed to make an instance.
 pub(super) struct Linked {
@@ -55,7 +57,7 @@ impl Instance {
             linked.version.label.clone(),
             linked.capabilities.log.clone(),
         );
-        log.begin(&scope.id);
+        log.begin(&scope.id, scope.trace.trace_id());
         let mut table = ResourceTable::new();
         table.set_max_capacity(GUEST_RESOURCES_MAX);
         let context = Context {
@@ -67,6 +69,7 @@ impl Instance {
             table,
             memory: MemoryLimit::new(linked.limits.memory_mib),
             request: scope,
+            span: Span::default(),
         };
         let mut store = Store::new(linked.component.engine(), context);
         store.limiter(|context| &mut context.memory);
@@ -97,10 +100,22 @@ impl Instance {
         self.requests += 1;
         self.store.set_epoch_deadline(1);
         let context = self.store.data_mut();
-        context.log.begin(&request.id);
+        let span = request.trace.child(SpanKind::Internal, "guest");
+        let trace = span.under(&request.trace);
+        context.log.begin(&request.id, trace.trace_id());
         context.request = RequestScope::of(request);
-        let response = self.handle.call(&mut self.store, request, shown).await;
+        context.request.trace = trace.clone();
+        context.span = span;
+        let response = match trace.is_recorded() {
+            true => Box::pin(around(&trace, self.handle.call(&mut self.store, request, shown))).await,
+            false => self.handle.call(&mut self.store, request, shown).await,
+        };
         let context = self.store.data_mut();
+        std::mem::take(&mut context.span).end_with(|span| {
+            if response.is_err() {
+                span.fail("trap", "the component ended in a trap");
+            }
+        });
         context.log.end();
         self.leaks |= leftovers::end(context);
         response
@@ -138,6 +153,10 @@ pub struct InstanceCounts {
     pub busy: std::sync::atomic::AtomicU64,
     /// Dropped since the host started, for whatever reason.
     pub retired: std::sync::atomic::AtomicU64,
+    /// How long requests waited for a fresh one to be made. A warm one is there at once.
+    pub made: Latency,
+    /// How long guests worked on requests, what they waited for included.
+    pub worked: Latency,
 }
 
 /// The counts that a version's instances share.
