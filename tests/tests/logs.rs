@@ -22,8 +22,9 @@ const QUERY: &str = "of-a-query-3f09";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_host_logs_json_with_ids_and_no_secret_at_any_level() {
-    let (database, redis, collector) =
-        (TestPostgres::shared().database(), TestRedis::start(), Collector::grpc().await);
+    // A server of its own: the passwords of the roles on it come of this host's secret.
+    let (postgres, redis, collector) = (TestPostgres::start(), TestRedis::start(), Collector::grpc().await);
+    let database = postgres.database();
     redis.cli(&["CONFIG", "SET", "requirepass", REDIS_PASSWORD]);
     let mut host = Project::new();
     for (name, value) in [
