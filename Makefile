@@ -28,12 +28,13 @@ test-saga: ## The long form of the sagas' tests: 300 kills under load, 20 runs o
 	cargo build --workspace --tests --bins
 	WASMYARD_TEST_SAGA=long cargo test --package wasmyard-tests --test saga -- --nocapture --test-threads 1 buyers kills
 
-lint: ## Format, clippy, documentation, licences, compose.yaml; nothing may be left over
+lint: ## Format, clippy, documentation, licences, compose.yaml, alerts; nothing may be left over
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- --deny warnings
 	RUSTDOCFLAGS="--deny warnings" cargo doc --workspace --no-deps
 	cargo deny check licenses bans sources
 	scripts/check-compose.sh
+	scripts/check-prometheus.sh
 
 bench: bench-build ## Measure Wasmyard beside a native peer: about 8 minutes
 	"$(CARGO_TARGET_DIR)/release/bench" compare

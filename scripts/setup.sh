@@ -67,6 +67,8 @@ if $for_tests; then
     # Opens the pages.
     have chromium || packages+=(chromium)
     have chromedriver || packages+=(chromium-driver)
+    # Scrapes a host in a test; its promtool checks the deployment's rules.
+    have promtool || packages+=(prometheus)
     # Counts instructions.
     have callgrind_control || packages+=(valgrind)
 fi

@@ -54,6 +54,7 @@ function showUser() {
 }
 
 function askToSignIn() {
+  $('login-form').reset();
   $('login-fault').hidden = true;
   $('login').showModal();
   $('username').focus();

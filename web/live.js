@@ -12,10 +12,13 @@ const SILENCE_MAX_MS = 60_000;
 /** Sockets in a row that never open, before the other way is tried. */
 const SOCKET_FAILURES_MAX = 2;
 
-/** Close codes that say: at once again, with the cursor. */
+/** Codes of an end that say: at once again, with the cursor. */
 const AGAIN = new Set([1001, 1012, 1013]);
-/** Close codes that say: the token has run out. */
-const EXPIRED = new Set([1008, 4401]);
+/** The code that says: the token has run out. */
+const EXPIRED = 4401;
+
+/** What an end with this code asks for. */
+const ended = (code) => ({ again: AGAIN.has(code), expired: code === EXPIRED });
 
 export class Live {
   /**
@@ -72,19 +75,19 @@ export class Live {
     const abort = new AbortController();
     this.abort = abort;
     this.onState('connecting');
-    let ended;
+    let end;
     try {
       const bearer = await token();
       if (!bearer) return this.stop();
       const way = this.socketFailures < SOCKET_FAILURES_MAX ? this.#socket : this.#stream;
-      ended = await way.call(this, bearer, abort.signal);
-      if (ended.expired && !abort.signal.aborted) await renew(bearer);
+      end = await way.call(this, bearer, abort.signal);
+      if (end.expired && !abort.signal.aborted) await renew(bearer);
     } catch {
-      ended = { again: false };
+      end = { again: false };
     }
     if (abort.signal.aborted) return;
     this.abort = null;
-    if (ended.again || ended.expired) this.failures = Math.min(this.failures, 1);
+    if (end.again || end.expired) this.failures = Math.min(this.failures, 1);
     this.#again();
   }
 
@@ -99,14 +102,16 @@ export class Live {
     this.timer = setTimeout(() => this.#connect(), wait);
   }
 
-  #opened() {
-    this.failures = 0;
-    this.onState('live');
-  }
-
-  #take(event) {
-    if (event.id) this.cursor = event.id;
-    this.onEvent(event);
+  #take(message) {
+    if (message.id) this.cursor = message.id;
+    if (message.type === 'ready') {
+      // Everything that was missed has been told; from here on it comes as it happens.
+      this.failures = 0;
+      this.socketFailures = 0;
+      this.onState('live');
+    } else if (message.type !== 'closed') {
+      this.onEvent(message);
+    }
   }
 
   #query() {
@@ -128,15 +133,13 @@ export class Live {
       });
       socket.onopen = () => {
         open = true;
-        this.socketFailures = 0;
-        if (!signal.aborted) this.#opened();
       };
       socket.onmessage = ({ data }) => {
         if (!signal.aborted) this.#take(JSON.parse(data));
       };
       socket.onclose = ({ code }) => {
         if (!open && !signal.aborted) this.socketFailures += 1;
-        resolve({ again: AGAIN.has(code), expired: EXPIRED.has(code) });
+        resolve(ended(code));
       };
     });
   }
@@ -152,8 +155,8 @@ export class Live {
     });
     if (response.status === 401) return { expired: true };
     if (!response.ok) return { again: false };
-    this.#opened();
     let rest = '';
+    let end = { again: true };
     for await (const text of response.body.pipeThrough(new TextDecoderStream())) {
       clearTimeout(timer);
       timer = setTimeout(() => silence.abort(), SILENCE_MAX_MS);
@@ -161,10 +164,13 @@ export class Live {
       rest = blocks.pop();
       for (const block of blocks) {
         const lines = block.split('\n').filter((line) => line.startsWith('data:'));
-        if (lines.length) this.#take(JSON.parse(lines.map((line) => line.slice(5)).join('\n')));
+        if (!lines.length) continue;
+        const message = JSON.parse(lines.map((line) => line.slice(5)).join('\n'));
+        if (message.type === 'closed') end = ended(message.code);
+        this.#take(message);
       }
     }
     clearTimeout(timer);
-    return { again: true };
+    return end;
   }
 }

@@ -313,6 +313,36 @@ pub const PAGES_BYTES_MAX: usize = 32 * MIB;
 pub const TRACESTATE_BYTES_MAX: usize = 512;
 /// Members of a `tracestate`: the most that it may have (section 3.3.1.1).
 pub const TRACESTATE_MEMBERS_MAX: usize = 32;
+/// `telemetry.sample_ratio`: all, since whoever names a collector wants to see something.
+pub const SAMPLE_RATIO: f64 = 1.0;
+/// Ended spans that wait to be sent: some 10 MiB, and a second of 1,000 recorded requests.
+/// Beyond it spans are dropped and counted.
+pub const SPANS_WAITING_MAX: usize = 8_192;
+/// Spans that are sent together: some 500 KiB, where collectors take 4 MiB at once.
+pub const SPANS_BATCH_MAX: usize = 512;
+/// How long a span waits for others to be sent with it.
+pub const SPANS_DELAY: Duration = Duration::from_secs(1);
+/// Time to send a batch, attempts after a failure included.
+pub const SPANS_EXPORT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Time to reach the collector.
+pub const SPANS_CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// Services whose spans are sent at the same time.
+pub const SPANS_EXPORTS_MAX: usize = 8;
+/// When the host stops: time to send what has ended. A collector that is away must not keep
+/// a host from ending.
+pub const SPANS_FLUSH_TIMEOUT: Duration = Duration::from_secs(3);
+/// Attributes of a span, the guest's and the host's together.
+pub const SPAN_ATTRIBUTES_MAX: usize = 32;
+/// Events of a span.
+pub const SPAN_EVENTS_MAX: usize = 32;
+/// Attributes of an event.
+pub const SPAN_EVENT_ATTRIBUTES_MAX: usize = 8;
+/// A name that a guest gives, in bytes.
+pub const SPAN_NAME_BYTES_MAX: usize = 128;
+/// A text that a guest gives, and what a client says of itself.
+pub const SPAN_TEXT_BYTES_MAX: usize = KIB;
+/// A statement's text: more than the longest of the shop's.
+pub const SPAN_SQL_BYTES_MAX: usize = 4 * KIB;
 
 // ---- Events -----------------------------------------------------------------
 

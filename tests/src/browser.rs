@@ -166,6 +166,14 @@ impl Browser {
         self.call(Method::POST, &format!("/element/{element}/value"), json!({ "text": text })).await;
     }
 
+    /// Presses keys where the focus is: letters, or WebDriver's code points for the others.
+    pub async fn press(&self, keys: &str) {
+        let active = self.call(Method::GET, "/element/active", Value::Null).await;
+        let active = active.as_object().and_then(|element| element.values().next()?.as_str());
+        let active = active.expect("something has the focus");
+        self.call(Method::POST, &format!("/element/{active}/value"), json!({ "text": keys })).await;
+    }
+
     /// What the page has written to its console since the last look, warnings and errors
     /// alone; what the browser refuses, as against a `Content-Security-Policy`, is there too.
     pub async fn complaints(&self) -> Vec<String> {

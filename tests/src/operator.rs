@@ -44,6 +44,12 @@ impl Operator {
         self.send(Method::GET, path, &[], Vec::new()).await
     }
 
+    /// The metrics, as a collector asks for them.
+    pub async fn metrics(&self) -> Answer {
+        let accept = [("accept", "application/openmetrics-text; version=1.0.0")];
+        self.send(Method::GET, "/metrics", &accept, Vec::new()).await
+    }
+
     /// The value of the `Authorization` field.
     pub fn authorization(&self) -> String {
         format!("Bearer {}", self.token)

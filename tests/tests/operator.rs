@@ -70,7 +70,7 @@ async fn the_metrics_count_what_was_asked_and_answered() {
     shop.get("/work").await.problem(500);
     shop.operator().deployed("users", rebuilt(components::USERS, 1)).await;
 
-    let readings = scrape(&shop.operator().get("/metrics").await);
+    let readings = scrape(&shop.operator().metrics().await);
     let requests = |labels: &[(&str, &str)]| sum(&readings, "wasmyard_requests_total", labels);
     let item = ("route", "/api/v1/users/{id}");
     let from_outside = ("origin", "client");
@@ -210,7 +210,7 @@ async fn the_operator_is_heard_when_the_public_ports_are_full() {
     eventually("a third is turned away", async || shop.new_client().get(&url).send().await.err().map(drop))
         .await;
 
-    let readings = scrape(&shop.operator().get("/metrics").await);
+    let readings = scrape(&shop.operator().metrics().await);
     assert!(sum(&readings, "wasmyard_connections_turned_away_total", &[]) >= 1.0);
     assert!(sum(&readings, "wasmyard_connections_open", &[]) >= 3.0, "two of clients, one of the operator");
     drop(held);

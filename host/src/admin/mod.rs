@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | `GET /livez` | 200 while the process can answer at all |
 //! | `GET /readyz` | 200 while the host serves, 503 while it starts or drains |
-//! | `GET /metrics` | all counters, in the text format that Prometheus reads |
+//! | `GET /metrics` | all counters for Prometheus: OpenMetrics where `Accept` names it, else the text format |
 //! | `GET /v1/status` | [`HostStatus`] |
 //! | `GET /v1/services/{name}/history` | [`History`] |
 //! | `GET /v1/keys` | [`Keys`]: those that sign access tokens, without their private halves |
@@ -39,6 +39,9 @@
 //!    `.wasmyard/admin-token`, which only the operator's own user can read.
 //!
 //! No answer carries a CORS field.
+//!
+//! `/metrics` alone may have a port of its own beside this one, `telemetry.metrics_port`,
+//! for a collector on another machine.
 
 pub mod api;
 mod guard;
@@ -66,9 +69,10 @@ use crate::policy::REQUEST_ID;
 use crate::problem::{Kind, Problem};
 use crate::router::CurrentRouter;
 use crate::runtime::{RequestId, Response};
-use crate::server::{Body, ConnectionStats, Exchange, Peer, Refusal};
-use crate::telemetry::RouteStats;
-use crate::telemetry::metrics::{self, Scrape, ServiceScrape};
+use crate::server::{Body, ConnectionStats, Exchange, ListenerKind, Peer, Refusal};
+use crate::telemetry::metrics::{Scrape, ServiceScrape};
+use crate::telemetry::trace::SpanCounters;
+use crate::telemetry::{Format, RouteStats};
 use api::{
     DeployFailure, DeployReport, FailureKind, History, HostStatus, Keys, KeysFailure, Parked, Retried,
     SagaFailure, UnknownService,
@@ -126,6 +130,7 @@ pub struct Admin {
     unrouted: Arc<RouteStats>,
     connections: OnceLock<Arc<ConnectionStats>>,
     topics: Arc<Topics>,
+    spans: Option<Arc<SpanCounters>>,
     upload_room: BodyRoom,
 }
 
@@ -145,6 +150,7 @@ impl Admin {
             unrouted,
             connections: OnceLock::new(),
             topics: Arc::default(),
+            spans: None,
             upload_room: BodyRoom::new(limits::UPLOADS_BYTES_MAX),
         }
     }
@@ -153,6 +159,12 @@ impl Admin {
     #[must_use]
     pub fn with_topics(self, topics: Arc<Topics>) -> Self {
         Self { topics, ..self }
+    }
+
+    /// The same, with what the metrics tell of spans.
+    #[must_use]
+    pub fn counting_spans(self, spans: Option<Arc<SpanCounters>>) -> Self {
+        Self { spans, ..self }
     }
 
     /// Tells the metrics what the server counts, once there is a server: it is started
@@ -170,7 +182,7 @@ impl Admin {
             ["readyz"] => read_only(head).map(|()| self.readyz()),
             ["metrics"] => {
                 read_only(head)?;
-                Ok(self.metrics().await)
+                Ok(self.metrics(Format::asked(&head.headers)).await)
             }
             ["v1", "status"] => {
                 read_only(head)?;
@@ -245,7 +257,7 @@ impl Admin {
         json(status, &Said { status: readiness })
     }
 
-    async fn metrics(&self) -> Response {
+    async fn metrics(&self, format: Format) -> Response {
         let status = self.operator.status().await;
         let router = self.router.load_full();
         let services = router.services().map(|service| {
@@ -257,6 +269,7 @@ impl Admin {
                 instances_warm: instances.warm,
                 instances_busy: instances.busy,
                 instances_retired: instances.retired,
+                concurrency_max: service.limits().concurrency_max as u64,
             }
         });
         let scrape = Scrape {
@@ -266,9 +279,11 @@ impl Admin {
             events: self.topics.stats().map(|(topic, stats)| (topic.to_owned(), stats.clone())).collect(),
             started_at: status.host.started_at,
             host_version: status.host.version,
+            spans: self.spans.clone(),
+            exemplars: Arc::default(),
         };
-        let mut response = Response { body: scrape.render().into(), ..Response::default() };
-        response.headers.insert(CONTENT_TYPE, HeaderValue::from_static(metrics::CONTENT_TYPE));
+        let mut response = Response { body: scrape.render(format).into(), ..Response::default() };
+        response.headers.insert(CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
         response
     }
 
@@ -281,10 +296,24 @@ impl Admin {
         read.map_err(|error| Problem::from(&error))
     }
 
-    async fn exchange(&self, head: Parts, body: impl Unread) -> http::Response<Body> {
+    /// The one thing that the metrics' own port has. It says nothing that an operator alone
+    /// may know and changes nothing, so any host may name it.
+    async fn numbers(&self, head: &Parts) -> Result<Response, Problem> {
+        if head.uri.path() != "/metrics" {
+            return Err(Problem::not_found());
+        }
+        read_only(head)?;
+        Ok(self.metrics(Format::asked(&head.headers)).await)
+    }
+
+    async fn exchange(&self, head: Parts, body: impl Unread, door: &ListenerKind) -> http::Response<Body> {
         let id = RequestId::new();
         let path = head.uri.path();
-        let response = match self.reply(&head, body, &id).await {
+        let reply = match door {
+            ListenerKind::Metrics => self.numbers(&head).await,
+            _ => self.reply(&head, body, &id).await,
+        };
+        let response = match reply {
             Ok(response) => response,
             Err(problem) => {
                 let (status, kind) = (problem.status().as_u16(), problem.kind());
@@ -297,9 +326,9 @@ impl Admin {
 }
 
 impl Exchange for Admin {
-    async fn answer(&self, request: http::Request<Incoming>, _peer: &Peer) -> http::Response<Body> {
+    async fn answer(&self, request: http::Request<Incoming>, peer: &Peer) -> http::Response<Body> {
         let (head, body) = request.into_parts();
-        self.exchange(head, body).await
+        self.exchange(head, body, &peer.listener).await
     }
 
     fn refuse(

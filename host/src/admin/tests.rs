@@ -144,13 +144,23 @@ impl Desk {
     }
 
     async fn ask(&self, line: &str, fields: &[(&str, &str)], body: &'static str) -> (u16, HeaderMap, Value) {
+        self.ask_at(&ListenerKind::Admin, line, fields, body).await
+    }
+
+    async fn ask_at(
+        &self,
+        door: &ListenerKind,
+        line: &str,
+        fields: &[(&str, &str)],
+        body: &'static str,
+    ) -> (u16, HeaderMap, Value) {
         let (method, target) = line.split_once(' ').unwrap();
         let mut request = http::Request::builder().method(method).uri(target);
         for (name, value) in fields {
             request = request.header(*name, *value);
         }
         let head = request.body(()).unwrap().into_parts().0;
-        let answer = self.admin.exchange(head, Given(Bytes::from_static(body.as_bytes()))).await;
+        let answer = self.admin.exchange(head, Given(Bytes::from_static(body.as_bytes())), door).await;
         let json = serde_json::from_slice(answer.body().bytes()).unwrap_or_default();
         (answer.status().as_u16(), answer.headers().clone(), json)
     }
@@ -262,6 +272,27 @@ async fn whoever_cannot_read_the_token_changes_nothing() {
         assert_eq!(desk.ask("POST /v1/services/users/deploy", &fields, "wasm").await.0, 200, "{name}");
     }
     assert_eq!(desk.done().len(), 5);
+}
+
+#[tokio::test]
+async fn the_metrics_own_port_has_the_metrics_for_everybody_and_nothing_else() {
+    let desk = Desk::new(Scripted::default());
+    let elsewhere = [("host", "host-1:9902")];
+    let metrics = async |line: &str, fields: &[(&str, &str)]| {
+        let (status, headers, _) = desk.ask_at(&ListenerKind::Metrics, line, fields, "").await;
+        (status, headers["content-type"].to_str().unwrap().to_owned())
+    };
+    let (status, kind) = metrics("GET /metrics", &elsewhere).await;
+    assert_eq!((status, &*kind), (200, "text/plain; version=0.0.4; charset=utf-8"));
+    let openmetrics =
+        [elsewhere[0], ("accept", "application/openmetrics-text;version=1.0.0;q=0.5,*/*;q=0.1")];
+    let (status, kind) = metrics("GET /metrics", &openmetrics).await;
+    assert_eq!((status, &*kind), (200, "application/openmetrics-text; version=1.0.0; charset=utf-8"));
+    assert_eq!(metrics("POST /metrics", &elsewhere).await.0, 405);
+    for line in ["GET /v1/status", "GET /livez", "GET /", "POST /v1/services/users/rollback"] {
+        let local = [("host", "localhost"), ("authorization", &*desk.bearer)];
+        assert_eq!(metrics(line, &local).await.0, 404, "{line}");
+    }
 }
 
 #[tokio::test]

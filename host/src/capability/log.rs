@@ -7,6 +7,7 @@ use std::task::{Context as TaskContext, Poll};
 
 use bytes::Bytes;
 use tokio::io::AsyncWrite;
+use tracing::field;
 use wasmtime::Result;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError, StreamResult};
@@ -14,6 +15,7 @@ use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError, StreamResult};
 use crate::bindings::wasmyard::platform::log;
 use crate::limits::{LOG_BYTES_MAX, LOG_LINE_BYTES_MAX, LOG_LINES_MAX};
 use crate::runtime::{Context, RequestId};
+use crate::telemetry::trace::TraceId;
 
 pub use crate::bindings::wasmyard::platform::log::Level;
 
@@ -29,7 +31,7 @@ pub struct LogSink(Arc<Mutex<State>>);
 struct State {
     service: Arc<str>,
     version: Arc<str>,
-    request: Option<RequestId>,
+    request: Option<(RequestId, TraceId)>,
     lines_left: usize,
     bytes_left: usize,
     stdout: Vec<u8>,
@@ -81,10 +83,11 @@ impl LogSink {
         })))
     }
 
-    /// Begins a request: its id goes onto each line, and its budget is whole again.
-    pub fn begin(&self, request: &RequestId) {
+    /// Begins a request: its id and its trace's go onto each line, and its budget is whole
+    /// again.
+    pub fn begin(&self, request: &RequestId, trace: TraceId) {
         let mut state = self.lock();
-        state.request = Some(*request);
+        state.request = Some((*request, trace));
         state.lines_left = LOG_LINES_MAX;
         state.bytes_left = LOG_BYTES_MAX;
     }
@@ -179,7 +182,8 @@ impl State {
             listener.hear(Line { level, message: message.to_owned(), fields: fields.to_vec() });
         }
         let (service, version) = (&*self.service, &*self.version);
-        let request_id = self.request.as_ref().map(RequestId::as_str);
+        let request_id = self.request.as_ref().map(|(id, _)| id.as_str());
+        let trace_id = self.request.as_ref().map(|(_, trace)| field::display(trace));
         let fields = (!fields.is_empty()).then(|| {
             let object = fields.iter().map(|(name, value)| (name.clone(), value.clone().into()));
             serde_json::Value::Object(object.collect()).to_string()
@@ -188,7 +192,7 @@ impl State {
         macro_rules! event {
             ($level:ident) => {
                 tracing::event!(
-                    target: "guest", tracing::Level::$level, service, version, request_id, fields, "{message}"
+                    target: "guest", tracing::Level::$level, service, version, request_id, trace_id, fields, "{message}"
                 )
             };
         }

@@ -58,6 +58,10 @@ pub struct Cli {
     #[arg(long, global = true)]
     pub json: bool,
 
+    /// How log lines are written: human or json [default: human on a terminal]
+    #[arg(long, global = true, env = telemetry::logs::FORMAT_VAR, value_name = "FORMAT")]
+    pub log_format: Option<String>,
+
     /// What to do.
     #[command(subcommand)]
     pub verb: Verb,
@@ -90,7 +94,7 @@ struct Context {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let context = Context { manifest: cli.manifest, json: cli.json };
-    let _flush = match telemetry::logs::init() {
+    let _flush = match telemetry::logs::init(cli.log_format.as_deref()) {
         Ok(flush) => flush,
         Err(error) => return CliError::new(Exit::Usage, format!("{error:#}")).report(context.json),
     };

@@ -10,6 +10,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use super::report;
+use super::spans;
 use super::stored::{Look, Stored};
 use crate::bindings::wasmyard::platform::http_types;
 use crate::capability::services::{CallRequest, Caller, Error};
@@ -20,6 +21,7 @@ use crate::router::{CurrentRouter, Found, Match};
 use crate::runtime::{Failure, Request, RequestScope, Response};
 use crate::server::BodyError;
 use crate::telemetry::Origin;
+use crate::telemetry::trace::{SpanKind, TraceContext, around};
 
 /// The `services` capability of one service.
 ///
@@ -60,7 +62,13 @@ impl Caller for ServiceCalls {
             Err(reason) => return problem(Problem::new(Kind::Malformed, reason)),
         };
         match table.find(&method, &request.path) {
-            Match::Found(found) => ask(found, &method, (target, headers), request.body, scope).await,
+            Match::Found(found) => {
+                let ask = Ask { found, method: &method, head: (target, headers), body: request.body, scope };
+                match scope.trace.is_recorded() {
+                    true => Box::pin(traced(ask)).await,
+                    false => answer(ask, scope.trace.clone()).await,
+                }
+            }
             Match::Options(endpoint) => Ok(for_guest(super::options(endpoint.allow.clone()))),
             Match::MethodNotAllowed(endpoint) => problem(Problem::method_not_allowed(&endpoint.allow)),
             Match::BadParameter(_, reason) => problem(Problem::new(Kind::Malformed, super::sentence(reason))),
@@ -69,21 +77,49 @@ impl Caller for ServiceCalls {
     }
 }
 
-async fn ask(
+/// A call that has found its route.
+struct Ask<'a> {
     found: Found,
-    method: &Method,
-    (target, headers): (PathAndQuery, HeaderMap),
+    method: &'a Method,
+    head: (PathAndQuery, HeaderMap),
     body: Vec<u8>,
-    scope: &RequestScope,
-) -> Result<http_types::Response, Error> {
+    scope: &'a RequestScope,
+}
+
+/// Has a call answered, with a span for either end of it: the caller's, and under it the one
+/// of the service that is called.
+async fn traced(ask: Ask<'_>) -> Result<http_types::Response, Error> {
+    let (endpoint, path) = (ask.found.endpoint.clone(), ask.head.0.path());
+    let mut calling = ask.scope.trace.child(SpanKind::Client, "call");
+    calling.with(|span| spans::called(span, ask.method, &endpoint, path));
+    let trace = calling.under(&ask.scope.trace).of_service(endpoint.handler.name());
+    let mut serving = trace.child(SpanKind::Server, "call");
+    serving.with(|span| {
+        spans::called(span, ask.method, &endpoint, path);
+        spans::routed(span, ask.method, &endpoint);
+        span.set("wasmyard.request_id", ask.scope.id.as_str().to_owned());
+    });
+    let trace = serving.under(&trace);
+    let answered = around(&trace, answer(ask, trace.clone())).await;
+    spans::call_answered(serving, &answered, false);
+    spans::call_answered(calling, &answered, true);
+    answered
+}
+
+async fn answer(ask: Ask<'_>, trace: TraceContext) -> Result<http_types::Response, Error> {
+    let Ask { found, method, head: (target, headers), body, scope } = ask;
     let Found { endpoint, params, method: as_guest_sees_it } = found;
     let handler = &endpoint.handler;
     let bounds = handler.limits();
     let arrived = Instant::now();
+    let (is_recorded, trace_id) = (trace.is_recorded(), trace.trace_id());
     let flight = handler.stats().begin();
     let answered = |response: Response| {
         let took = arrived.elapsed();
         endpoint.stats.record(Origin::Service, method, response.status, took);
+        if is_recorded {
+            endpoint.stats.exemplify(Origin::Service, took, trace_id);
+        }
         flight.answered(response.status, took);
         response
     };
@@ -91,7 +127,7 @@ async fn ask(
     let depth = scope.depth.saturating_add(1);
     if depth > bounds.call_depth_max {
         let failure = Failure::TooDeep { limit: bounds.call_depth_max };
-        report::failure(&endpoint, &failure, &scope.id);
+        report::failure(&endpoint, &failure, &scope.id, trace_id);
         answered(Problem::from(&failure).response(&scope.id, target.path()));
         return Err(Error::TooDeep);
     }
@@ -101,7 +137,7 @@ async fn ask(
     }
 
     if let Err(denied) = endpoint.access(&as_guest_sees_it).check(scope.identity.as_ref()) {
-        report::denied(&endpoint, &denied, &scope.id);
+        report::denied(&endpoint, &denied, &scope.id, trace_id);
         return Ok(for_guest(answered(Problem::from(&denied).response(&scope.id, target.path()))));
     }
 
@@ -127,7 +163,7 @@ async fn ask(
         identity: scope.identity.clone(),
         read,
         id: scope.id,
-        trace: scope.trace.clone(),
+        trace,
         depth,
         deadline: scope.deadline.min(arrived + bounds.request_timeout),
     };
@@ -137,11 +173,11 @@ async fn ask(
             if let Some(stored) = stored {
                 stored.keep(&answer.response, &answer.version);
             }
-            report::answer(&endpoint, &answer.response, &scope.id);
+            report::answer(&endpoint, &answer.response, &scope.id, trace_id);
             Ok(for_guest(answered(answer.response)))
         }
         Err(failure) => {
-            report::failure(&endpoint, &failure, &scope.id);
+            report::failure(&endpoint, &failure, &scope.id, trace_id);
             answered(Problem::from(&failure).response(&scope.id, target.path()));
             Err(error_of(&failure))
         }

@@ -17,6 +17,7 @@ mod live;
 mod report;
 #[cfg(test)]
 pub(crate) mod script;
+mod spans;
 mod stored;
 #[cfg(test)]
 mod tests;
@@ -50,7 +51,7 @@ use crate::problem::{Kind, Problem};
 use crate::router::{CurrentRouter, Endpoint, Found, Match, Router};
 use crate::runtime::{Request, RequestId, Response, VersionName};
 use crate::server::{Body, Exchange, ListenerKind, Live, Peer, Refusal};
-use crate::telemetry::trace::TraceContext;
+use crate::telemetry::trace::{Span, SpanKind, TraceContext, Tracer, around};
 use crate::telemetry::{InFlight, Origin, RouteStats};
 
 /// Answers the requests of the public listener and of the services' own ports.
@@ -64,6 +65,16 @@ pub struct Gateway {
     /// What the public listener answers where no route does.
     pages: Arc<CurrentPages>,
     topics: Arc<Topics>,
+    /// Who records traces; nobody unless the manifest names a collector.
+    tracer: Option<Arc<Tracer>>,
+}
+
+/// A request on its way to its answer.
+struct Arrival<'a> {
+    peer: &'a Peer,
+    id: &'a RequestId,
+    trace: &'a TraceContext,
+    span: &'a mut Span,
 }
 
 /// A request's answer on its way out, with what it will be counted and logged under.
@@ -90,6 +101,7 @@ impl Gateway {
             limiter: Limiter::new(None, &Runtime::default()),
             pages: Arc::default(),
             topics: Arc::default(),
+            tracer: None,
         }
     }
 
@@ -117,6 +129,12 @@ impl Gateway {
         Self { topics, ..self }
     }
 
+    /// The same, with somebody who records traces.
+    #[must_use]
+    pub fn traced_by(self, tracer: Option<Arc<Tracer>>) -> Self {
+        Self { tracer, ..self }
+    }
+
     /// What is counted for paths that no route has.
     pub fn unrouted(&self) -> &Arc<RouteStats> {
         &self.unrouted
@@ -127,10 +145,14 @@ impl Gateway {
         let id = RequestId::new();
         let claimed_id = report::claimed_id(&head.headers);
         handshake::note(&mut head);
+        let trace = self.admit(&head.headers);
+        let mut span = trace.request(arrived);
+        span.with(|span| spans::asked(span, &head, peer, &id));
         policy::strip_request(&mut head.headers);
         let visit = report::Visit {
             arrived,
             id,
+            trace: trace.trace_id(),
             claimed_id,
             method: head.method.clone(),
             target: target(&head.uri),
@@ -139,21 +161,25 @@ impl Gateway {
         let if_none_match: Vec<_> = head.headers.get_all(IF_NONE_MATCH).iter().cloned().collect();
 
         let router = self.router.load_full();
-        let mut reply = self.reply(&router, head, body, peer, &id).await;
+        let arrival = Arrival { peer, id: &id, trace: &trace, span: &mut span };
+        let mut reply = self.reply(&router, head, body, arrival).await;
         if reply.live.is_none() {
             policy::conditional(&visit.method, &if_none_match, &mut reply.response);
         }
-        self.close(&visit, reply)
+        self.close(&visit, span, reply)
     }
 
-    async fn reply(
-        &self,
-        router: &Router,
-        head: Parts,
-        body: impl Unread,
-        peer: &Peer,
-        id: &RequestId,
-    ) -> Reply {
+    /// The trace that a request belongs to, recorded or not.
+    fn admit(&self, headers: &HeaderMap) -> TraceContext {
+        let trace = TraceContext::of_request(headers);
+        match &self.tracer {
+            Some(tracer) => tracer.admit(trace),
+            None => trace,
+        }
+    }
+
+    async fn reply(&self, router: &Router, head: Parts, body: impl Unread, arrival: Arrival<'_>) -> Reply {
+        let (peer, id) = (arrival.peer, arrival.id);
         let path = head.uri.path();
         let table = match &peer.listener {
             ListenerKind::Direct(service) => router.of(service),
@@ -170,7 +196,7 @@ impl Gateway {
         let Some(table) = table else { return Problem::not_found().response(id, path).into() };
 
         match table.find(&head.method, path) {
-            Match::Found(found) => self.ask(router, found, head, body, (peer, id)).await,
+            Match::Found(found) => self.ask(router, found, head, body, arrival).await,
             Match::Options(endpoint) => {
                 let allow = endpoint.allow.clone();
                 Reply::at(endpoint, options(allow))
@@ -202,10 +228,11 @@ impl Gateway {
         found: Found,
         mut head: Parts,
         body: impl Unread,
-        (peer, id): (&Peer, &RequestId),
+        Arrival { peer, id, trace, span }: Arrival<'_>,
     ) -> Reply {
         let Found { endpoint, params, method } = found;
-        let trace = TraceContext::of_request(&head.headers);
+        span.with(|span| span.assign(endpoint.handler.name()));
+        let trace = span.under(trace);
         let handler = endpoint.handler.clone();
         let bounds = handler.limits();
         let target = target(&head.uri);
@@ -214,17 +241,33 @@ impl Gateway {
             handshake::find_token(&mut head.headers);
         }
         let access = endpoint.access(&method);
+        let admission = match access.is_everybody() {
+            true => Span::default(),
+            false => trace.child(SpanKind::Internal, "auth"),
+        };
         let admitted = match head.headers.contains_key(AUTHORIZATION) && !access.is_everybody() {
             true => Box::pin(access.admit(self.authority.as_deref(), &mut head.headers)).await,
             false => access.check(None).map(|()| None),
         };
+        spans::admitted(admission, &admitted);
         // Who is refused counts too, by address: a guess at a token costs a signature.
         let caller = admitted.as_ref().ok().and_then(Option::as_ref);
         if let Some(limit) = endpoint.limit(&method) {
             let proxies = &router.settings().proxies;
             let address = policy::client_address(peer.address.ip(), &head.headers, proxies);
             let client = Client::of(caller, address);
-            let verdict = self.limiter.decide(limit, client, handler.stats().limits()).await;
+            let decision = trace.child(SpanKind::Internal, "rate limit");
+            let counters = handler.stats().limits();
+            let verdict = match decision.is_recorded() {
+                true => {
+                    let decide = self.limiter.decide(limit, client, counters);
+                    Box::pin(around(&decision.under(&trace), decide)).await
+                }
+                false => self.limiter.decide(limit, client, counters).await,
+            };
+            decision.end_with(|span| {
+                span.set("wasmyard.rate_limit.result", if verdict.passed() { "passed" } else { "refused" });
+            });
             let problem = (!verdict.passed()).then(|| verdict.problem());
             reply.verdict = Some(verdict);
             if let Some(problem) = problem {
@@ -236,7 +279,7 @@ impl Gateway {
         let identity = match admitted {
             Ok(identity) => identity,
             Err(denied) => {
-                report::denied(&endpoint, &denied, id);
+                report::denied(&endpoint, &denied, id, trace.trace_id());
                 reply.response = Problem::from(&denied).response(id, target.path());
                 return reply;
             }
@@ -268,7 +311,16 @@ impl Gateway {
         };
         let mut known = None;
         if let Some(stored) = &stored {
-            match stored.look().await {
+            let looking = trace.child(SpanKind::Internal, "stored answer");
+            let look = match looking.is_recorded() {
+                true => Box::pin(around(&looking.under(&trace), stored.look())).await,
+                false => stored.look().await,
+            };
+            looking.end_with(|span| {
+                let is_hit = matches!(look, Look::Answer(..));
+                span.set("wasmyard.cache.result", if is_hit { "hit" } else { "miss" });
+            });
+            match look {
                 Look::Answer(response, version) => {
                     reply.response = response;
                     reply.version = Some(version);
@@ -286,7 +338,13 @@ impl Gateway {
         };
         let read = match body.bytes_max() {
             Some(0) => Ok(Bytes::new()),
-            _ => Box::pin(body.read(bounds.request_body_bytes_max, router.settings().body_timeout)).await,
+            _ => {
+                let reading = trace.child(SpanKind::Internal, "body");
+                let wait = router.settings().body_timeout;
+                let read = Box::pin(body.read(bounds.request_body_bytes_max, wait)).await;
+                reading.end();
+                read
+            }
         };
         let body = match read {
             Ok(body) => body,
@@ -296,6 +354,7 @@ impl Gateway {
             }
         };
 
+        let trace_id = trace.trace_id();
         let request = Request {
             method,
             target: target.clone(),
@@ -321,10 +380,11 @@ impl Gateway {
                 if let (Some(stored), Some(version)) = (stored, &reply.version) {
                     stored.keep(&reply.response, version);
                 }
-                report::answer(&endpoint, &reply.response, id);
+                report::answer(&endpoint, &reply.response, id, trace_id);
             }
             Err(failure) => {
-                report::failure(&endpoint, &failure, id);
+                span.with(|span| span.fail(failure.kind(), failure.to_string()));
+                report::failure(&endpoint, &failure, id, trace_id);
                 reply.response = Problem::from(&failure).response(id, target.path());
             }
         }
@@ -332,15 +392,19 @@ impl Gateway {
     }
 
     /// Signs, counts and logs the answer.
-    fn close(&self, visit: &report::Visit, reply: Reply) -> http::Response<Body> {
+    fn close(&self, visit: &report::Visit, span: Span, reply: Reply) -> http::Response<Body> {
         let Reply { mut response, endpoint, version, permit, flight, verdict, live } = reply;
         let took = visit.arrived.elapsed();
         let route_stats = endpoint.as_ref().map_or(&self.unrouted, |endpoint| &endpoint.stats);
         route_stats.record(Origin::Client, &visit.method, response.status, took);
+        if span.is_recorded() {
+            route_stats.exemplify(Origin::Client, took, visit.trace);
+        }
         if let Some(flight) = flight {
             flight.answered(response.status, took);
         }
         report::access(visit, endpoint.as_deref(), version.as_ref(), &response, took);
+        spans::answered(span, &visit.method, endpoint.as_deref(), version.as_ref(), response.status);
 
         sign(&mut response.headers, &visit.id, version.as_ref());
         if let Some(verdict) = verdict {
@@ -365,9 +429,12 @@ impl Exchange for Gateway {
     }
 
     fn refuse(&self, head: &http::Request<Incoming>, refusal: Refusal, peer: &Peer) -> http::Response<Body> {
+        let trace = self.admit(head.headers());
+        let span = trace.request(Instant::now());
         let visit = report::Visit {
             arrived: Instant::now(),
             id: RequestId::new(),
+            trace: trace.trace_id(),
             claimed_id: None,
             method: head.method().clone(),
             target: target(head.uri()),
@@ -375,7 +442,7 @@ impl Exchange for Gateway {
         };
         // The path may be what is too long, so it is not repeated.
         let response = Problem::from(refusal).response(&visit.id, "");
-        self.close(&visit, response.into())
+        self.close(&visit, span, response.into())
     }
 }
 

@@ -13,6 +13,7 @@ use crate::policy::REQUEST_ID;
 use crate::policy::auth::Denied;
 use crate::router::Endpoint;
 use crate::runtime::{Failure, RequestId, Response, VersionName};
+use crate::telemetry::trace::TraceId;
 
 /// A claimed id is somebody else's text: long enough for a UUID or a trace id, too
 /// short to flood the log.
@@ -22,6 +23,7 @@ const CLAIMED_ID_BYTES_MAX: usize = 64;
 pub(super) struct Visit {
     pub(super) arrived: Instant,
     pub(super) id: RequestId,
+    pub(super) trace: TraceId,
     pub(super) claimed_id: Option<Arc<str>>,
     pub(super) method: Method,
     pub(super) target: PathAndQuery,
@@ -49,6 +51,7 @@ pub(super) fn access(
     info!(
         target: "access",
         request_id = visit.id.as_str(),
+        trace_id = %visit.trace,
         method = visit.method.as_str(),
         path = visit.target.path(),
         status = response.status.as_u16(),
@@ -63,7 +66,7 @@ pub(super) fn access(
 }
 
 /// A service's own answer, when it speaks of an error on the server's side.
-pub(super) fn answer(endpoint: &Endpoint, response: &Response, id: &RequestId) {
+pub(super) fn answer(endpoint: &Endpoint, response: &Response, id: &RequestId, trace: TraceId) {
     // What a service answers for when it cannot reach what it needs.
     let owner = match response.status {
         StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => "backend",
@@ -72,6 +75,7 @@ pub(super) fn answer(endpoint: &Endpoint, response: &Response, id: &RequestId) {
     };
     warn!(
         request_id = id.as_str(),
+        trace_id = %trace,
         service = &**endpoint.handler.name(),
         route = &*endpoint.route,
         owner,
@@ -80,15 +84,16 @@ pub(super) fn answer(endpoint: &Endpoint, response: &Response, id: &RequestId) {
     );
 }
 
-/// Says why a caller was not let through, for whoever looks for it: the status stands in
+/// Counts and says why a caller was not let through, for whoever looks for it: the status stands in
 /// the access log already, and the reason is not for the client.
-pub(super) fn denied(endpoint: &Endpoint, denied: &Denied, id: &RequestId) {
+pub(super) fn denied(endpoint: &Endpoint, denied: &Denied, id: &RequestId, trace: TraceId) {
+    endpoint.handler.stats().denied(denied);
     let (service, route) = (&**endpoint.handler.name(), &*endpoint.route);
-    debug!(request_id = id.as_str(), service, route, owner = "client", "{denied}");
+    debug!(request_id = id.as_str(), trace_id = %trace, service, route, owner = "client", "{denied}");
 }
 
 /// Counts and logs why a service gave no answer.
-pub(super) fn failure(endpoint: &Endpoint, failure: &Failure, id: &RequestId) {
+pub(super) fn failure(endpoint: &Endpoint, failure: &Failure, id: &RequestId, trace: TraceId) {
     let stats = endpoint.handler.stats();
     stats.failed(failure);
     let (owner, service, route) = (owner(failure), &**endpoint.handler.name(), &*endpoint.route);
@@ -100,10 +105,10 @@ pub(super) fn failure(endpoint: &Endpoint, failure: &Failure, id: &RequestId) {
             }
         }
         Failure::Trap(_) | Failure::InvalidResponse(_) | Failure::NoInstance(_) => {
-            error!(request_id = id.as_str(), service, route, owner, "{failure}");
+            error!(request_id = id.as_str(), trace_id = %trace, service, route, owner, "{failure}");
         }
         Failure::TooDeep { .. } | Failure::Timeout { .. } | Failure::Retired => {
-            warn!(request_id = id.as_str(), service, route, owner, "{failure}");
+            warn!(request_id = id.as_str(), trace_id = %trace, service, route, owner, "{failure}");
         }
     }
 }

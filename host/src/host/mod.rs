@@ -22,12 +22,14 @@ use crate::background;
 use crate::capability::redis::RedisConnection;
 use crate::gateway::{Doors, Gateway};
 use crate::limiter::Limiter;
+use crate::limits::SPANS_FLUSH_TIMEOUT;
 use crate::local::{self, LocalOptions, Progress};
 use crate::manifest::Manifest;
 use crate::platform::{Backends, Platform};
 use crate::policy::auth::check_exposure;
 use crate::secret::{auth_secret, role_secret};
 use crate::server::{Addresses, Config, Drained, Server};
+use crate::telemetry::trace::Tracer;
 
 /// How to run.
 #[derive(Debug, Clone)]
@@ -44,6 +46,7 @@ pub struct HostOptions {
 pub struct Host {
     platform: Arc<Platform>,
     server: Server,
+    tracer: Option<Arc<Tracer>>,
     tasks: JoinSet<()>,
     /// Turns in the background, which are drained like requests.
     turns: JoinSet<()>,
@@ -77,11 +80,11 @@ impl Host {
         };
         let local = local::Backends::start(&local_options, progress).await?;
         match start_over(&manifest, &options, &local, progress).await {
-            Ok((platform, server, tasks)) => {
+            Ok((platform, server, tracer, tasks)) => {
                 let drain_timeout = manifest.server.limits.drain_timeout;
                 let mut turns = JoinSet::new();
                 turns.spawn(background::give_turns(&platform));
-                Ok(Self { platform, server, tasks, turns, local, drain_timeout })
+                Ok(Self { platform, server, tracer, tasks, turns, local, drain_timeout })
             }
             Err(error) => {
                 local.stop(progress).await;
@@ -98,6 +101,11 @@ impl Host {
     /// What it serves.
     pub fn platform(&self) -> &Arc<Platform> {
         &self.platform
+    }
+
+    /// Who records its traces, if anybody does.
+    pub fn tracer(&self) -> Option<&Arc<Tracer>> {
+        self.tracer.as_ref()
     }
 
     /// The Redis that its services share, if there is one.
@@ -121,6 +129,11 @@ impl Host {
             tracing::warn!("a turn in the background was cut off at the drain deadline");
         }
         self.turns.shutdown().await;
+        if let Some(tracer) = &self.tracer
+            && !tracer.flush(SPANS_FLUSH_TIMEOUT).await
+        {
+            tracing::warn!("traces: not every span could be sent before the end");
+        }
         self.tasks.shutdown().await;
         drop(self.platform);
         self.local.stop(progress).await;
@@ -128,7 +141,7 @@ impl Host {
     }
 }
 
-type Started = (Arc<Platform>, Server, JoinSet<()>);
+type Started = (Arc<Platform>, Server, Option<Arc<Tracer>>, JoinSet<()>);
 
 async fn start_over(
     manifest: &Manifest,
@@ -165,15 +178,18 @@ async fn start_over(
 
     progress("opening the ports");
     let limiter = Limiter::new(platform.redis().cloned(), &manifest.runtime);
+    let (tracer, export) = Tracer::start(&manifest.telemetry)?.unzip();
     let gateway = Gateway::new(platform.router().clone())
         .limited_by(limiter)
-        .with_pages(platform.pages().clone())
+        .traced_by(tracer.clone())
         .with_authority(platform.authority().cloned())
+        .with_pages(platform.pages().clone())
         .with_topics(platform.topics().clone());
     let token = AdminToken::read_or_create(&options.state_dir)?;
     let unrouted = gateway.unrouted().clone();
+    let spans = tracer.as_ref().map(|tracer| tracer.counters().clone());
     let admin = Admin::new(platform.clone(), token, platform.router().clone(), unrouted);
-    let admin = Arc::new(admin.with_topics(platform.topics().clone()));
+    let admin = Arc::new(admin.counting_spans(spans).with_topics(platform.topics().clone()));
     let direct = manifest
         .services
         .values()
@@ -182,6 +198,7 @@ async fn start_over(
     let config = Config {
         server: &manifest.server,
         admin_port: manifest.admin.port,
+        metrics_port: manifest.telemetry.metrics_port,
         direct: direct.collect(),
         state_dir: &options.state_dir,
     };
@@ -189,6 +206,9 @@ async fn start_over(
     admin.count_connections(server.stats());
 
     let mut tasks = JoinSet::new();
+    if let Some(export) = export {
+        tasks.spawn(export);
+    }
     tasks.spawn(platform.sweep_idle());
     if let Some(authority) = platform.authority() {
         tasks.spawn(authority.follow(crate::limits::SIGNING_KEYS_PERIOD));
@@ -196,5 +216,5 @@ async fn start_over(
     if let Some(files) = files {
         tasks.spawn(watch::watch(platform.clone(), files, manifest.path.clone()));
     }
-    Ok((platform, server, tasks))
+    Ok((platform, server, tracer, tasks))
 }

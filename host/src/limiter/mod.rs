@@ -82,6 +82,7 @@ pub use verdict::Verdict;
 use crate::capability::redis::RedisConnection;
 use crate::limits;
 use crate::manifest::Runtime;
+use crate::telemetry::trace::carried;
 use crate::telemetry::{DecidedBy, LimitCounters};
 
 /// A limit by its digest, and whose bucket of it.
@@ -131,7 +132,7 @@ impl Limiter {
         let Some(link) = &self.link else { return (bucket.alone(now_us), DecidedBy::Host) };
         if !link.is_up() {
             if link.wants_probe(now_us) && bucket.begin_probe() {
-                tokio::spawn(link.clone().go(bucket.clone(), true));
+                tokio::spawn(carried(link.clone().go(bucket.clone(), true)));
             }
             return (bucket.alone(now_us), DecidedBy::Host);
         }
@@ -142,7 +143,7 @@ impl Limiter {
                 if first {
                     // A task of its own: it brings the others' tokens too, whatever becomes of
                     // this request.
-                    tokio::spawn(link.clone().go(bucket.clone(), false));
+                    tokio::spawn(carried(link.clone().go(bucket.clone(), false)));
                 }
                 self.wait(link, bucket, verdict).await
             }

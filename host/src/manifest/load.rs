@@ -8,7 +8,7 @@ use toml::de::DeTable;
 use super::fault::{Fault, ManifestErrors};
 use super::reader::{Reading, Table};
 use super::source::Source;
-use super::{Manifest, auth, backend, conflict, pages, runtime, server, service};
+use super::{Manifest, auth, backend, conflict, pages, runtime, server, service, telemetry};
 use crate::limits::MANIFEST_BYTES_MAX;
 
 impl Manifest {
@@ -93,6 +93,7 @@ fn read(reading: &Reading<'_>, path: &Path) -> Manifest {
         auth: auth::read(reading, &root),
         pages: pages::read(reading, &root),
         runtime,
+        telemetry: telemetry::read(reading, &root),
         services: services.iter().map(|read| (read.service.name.clone(), read.service.clone())).collect(),
     };
     conflict::check(reading, &root, &manifest, &services);

@@ -28,6 +28,11 @@
 //! | `runtime.instances_max` | 1 to 20,000 | 2,000 |
 //! | `runtime.hosts` | 1 to 1,000 | 1 |
 //! | `runtime.rate_limit_wait_ms` | 1 to 1,000 | 30 |
+//! | `telemetry.endpoint` | a collector's address, `http` or `https` | none: nothing is recorded |
+//! | `telemetry.protocol` | `"grpc"`, `"http/protobuf"` | `"grpc"` |
+//! | `telemetry.sample_ratio` | 0 to 1, of new traces | 1 |
+//! | `telemetry.headers` | fields of each export: `{ x-api-key = "${KEY}" }` | none |
+//! | `telemetry.metrics_port` | 0 to 65535, on `server.bind` | none: `/metrics` is the operator's |
 //! | `services.NAME` | lower-case letters, digits, hyphens; at most 63 | |
 //! | `….component` | a file; it must exist unless there is a `build` | required |
 //! | `….build` | program and arguments | none |
@@ -82,6 +87,7 @@ mod runtime;
 mod server;
 mod service;
 mod source;
+mod telemetry;
 #[cfg(test)]
 mod tests;
 mod types;

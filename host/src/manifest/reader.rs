@@ -172,6 +172,28 @@ impl<'a, 'i> Table<'a, 'i> {
         }
     }
 
+    /// A number from 0 to 1, written as one or as a string with references.
+    pub(super) fn fraction(&self, key: &'static str, default: f64) -> f64 {
+        let Some((_, value)) = self.entry(key) else { return default };
+        let expected = "a number from 0 to 1";
+        let found: Option<f64> = match value.get_ref() {
+            DeValue::Float(float) => float.as_str().parse().ok(),
+            DeValue::Integer(integer) => integer.as_str().parse().ok(),
+            _ => match self.as_text(value, &self.full(key), expected) {
+                Some(text) if !text.value.is_empty() => text.value.parse().ok(),
+                _ => return default,
+            },
+        };
+        match found.filter(|found| (0.0..=1.0).contains(found)) {
+            Some(found) => found,
+            None => {
+                let message = format!("`{}` is out of range, or no number", self.full(key));
+                self.reading.record(self.reading.fault(&value.span(), message).hint(expected));
+                default
+            }
+        }
+    }
+
     /// `true` or `false`, as such or as a string with references.
     pub(super) fn boolean(&self, key: &'static str, default: bool) -> bool {
         let Some((_, value)) = self.entry(key) else { return default };

@@ -54,6 +54,8 @@ fn an_empty_manifest_has_every_default() {
     assert_eq!(manifest.postgres, Postgres { url: None, migrations: None, sample_data: None });
     assert_eq!(manifest.pages, None);
     assert_eq!(manifest.redis.url, None);
+    assert_eq!(manifest.telemetry, Telemetry::default());
+    assert_eq!(manifest.telemetry.endpoint, None);
     assert!(manifest.services.is_empty());
 }
 
@@ -80,6 +82,12 @@ fn a_full_manifest_is_read_to_the_last_key() {
         url = "${EMPTY}"
         [pages]
         folder = "migrations"
+        [telemetry]
+        endpoint = "https://collector.internal:4318"
+        protocol = "http/protobuf"
+        sample_ratio = "${NONE:-0.25}"
+        headers = { authorization = "Bearer ${SECRET}" }
+        metrics_port = "${PORT}"
         [services.users]
         component = "made/later.wasm"
         build = ["make", "users"]
@@ -115,6 +123,11 @@ fn a_full_manifest_is_read_to_the_last_key() {
     assert_eq!(manifest.postgres.migrations, Some(manifest.dir.join("migrations")));
     assert_eq!(manifest.pages, Some(manifest.dir.join("migrations")));
     assert_eq!(manifest.redis.url, None);
+    let telemetry = &manifest.telemetry;
+    assert_eq!(telemetry.endpoint.as_deref(), Some("https://collector.internal:4318"));
+    assert_eq!((telemetry.protocol, telemetry.sample_ratio), (OtlpProtocol::HttpProtobuf, 0.25));
+    assert_eq!(telemetry.headers["authorization"], "Bearer hunter2");
+    assert_eq!(telemetry.metrics_port, Some(9443));
     let users = &manifest.services["users"];
     assert_eq!(users.component, manifest.dir.join("made/later.wasm"));
     assert_eq!(users.build, Some(vec!["make".into(), "users".into()]));

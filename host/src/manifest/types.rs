@@ -28,6 +28,8 @@ pub struct Manifest {
     pub pages: Option<PathBuf>,
     /// The engine that all services run in.
     pub runtime: Runtime,
+    /// Where traces go.
+    pub telemetry: Telemetry,
     /// The services by name, in name order.
     pub services: BTreeMap<String, Service>,
 }
@@ -146,6 +148,33 @@ pub struct Runtime {
     /// How long a request waits for Redis to decide on its rate limit, before this host
     /// decides by itself.
     pub rate_limit_wait: Duration,
+}
+
+/// `[telemetry]`: where traces go, and how many of them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Telemetry {
+    /// The collector's address. `None`: nothing is recorded.
+    pub endpoint: Option<String>,
+    /// How it is spoken to.
+    pub protocol: OtlpProtocol,
+    /// The part of new traces that is recorded, from 0 to 1. What a client has begun is
+    /// recorded if the client's part is.
+    pub sample_ratio: f64,
+    /// Fields of each export, in lower case; credentials, for the most part.
+    pub headers: BTreeMap<String, String>,
+    /// TCP port on `server.bind` for the metrics alone; 0 takes any free one. `None`: only
+    /// the operator's API has them.
+    pub metrics_port: Option<u16>,
+}
+
+/// `telemetry.protocol`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OtlpProtocol {
+    /// OTLP over gRPC.
+    #[default]
+    Grpc,
+    /// OTLP over HTTP, in protobuf.
+    HttpProtobuf,
 }
 
 /// `[services.NAME]`.

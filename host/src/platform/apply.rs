@@ -140,6 +140,7 @@ fn needs_restart(before: &Manifest, after: &Manifest) -> Vec<&'static str> {
         ("[redis]", before.redis != after.redis),
         ("[auth]", before.auth != after.auth),
         ("[runtime]", before.runtime != after.runtime),
+        ("[telemetry]", before.telemetry != after.telemetry),
         ("[services.*.direct].port", direct(before) != direct(after)),
         ("[services.*.events]", events(before) != events(after)),
     ];

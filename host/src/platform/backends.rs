@@ -139,7 +139,9 @@ impl Backends {
             ..Capabilities::default()
         };
         if let Some(grant) = &grants.postgres {
-            capabilities.postgres = Some(self.pool(&service.name, grant).with_context(named)?);
+            let pool = self.pool(&service.name, grant).with_context(named)?;
+            stats.borrows_from(&pool);
+            capabilities.postgres = Some(pool);
         }
         let no_redis = "grants Redis keys, but redis.url is empty";
         if let Some(grant) = &grants.redis {

@@ -11,7 +11,7 @@ use super::message::{Identity, RequestId};
 use crate::capability::Capabilities;
 use crate::capability::cache::Found;
 use crate::capability::log::LogSink;
-use crate::telemetry::trace::TraceContext;
+use crate::telemetry::trace::{Span, TraceContext};
 
 /// One instance's data. The first part lives as long as the instance, `request` as
 /// long as one call.
@@ -32,6 +32,8 @@ pub struct Context {
     pub memory: MemoryLimit,
     /// The call being worked on.
     pub request: RequestScope,
+    /// The span of the guest's own work on it.
+    pub span: Span,
 }
 
 /// What one call carries along to the host functions.

@@ -40,6 +40,19 @@ pub enum Failure {
 }
 
 impl Failure {
+    /// The variant in a word, as metrics and traces have it.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Saturated { .. } => "saturated",
+            Self::TooDeep { .. } => "too_deep",
+            Self::Timeout { .. } => "timeout",
+            Self::Trap(_) => "trap",
+            Self::InvalidResponse(_) => "invalid_response",
+            Self::Retired => "retired",
+            Self::NoInstance(_) => "no_instance",
+        }
+    }
+
     /// The deadline of a service with these limits has passed.
     pub(super) fn timeout(limits: &ServiceLimits) -> Self {
         Self::Timeout { limit_ms: u64::try_from(limits.request_timeout.as_millis()).unwrap_or(u64::MAX) }

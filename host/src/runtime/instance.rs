@@ -20,6 +20,8 @@ use crate::capability::log::LogSink;
 use crate::capability::wasi;
 use crate::limits::{GUEST_RESOURCES_MAX, HOSTCALL_BYTES_MAX, MIB};
 use crate::manifest::ServiceLimits;
+use crate::telemetry::Latency;
+use crate::telemetry::trace::{Span, SpanKind, TraceContext, around};
 
 /// What is needed to make an instance.
 pub(super) struct Linked {
@@ -59,7 +61,7 @@ impl Instance {
             linked.version.label.clone(),
             linked.capabilities.log.clone(),
         );
-        log.begin(&scope.id);
+        log.begin(&scope.id, scope.trace.trace_id());
         let mut table = ResourceTable::new();
         table.set_max_capacity(GUEST_RESOURCES_MAX);
         let context = Context {
@@ -71,6 +73,7 @@ impl Instance {
             table,
             memory: MemoryLimit::new(linked.limits.memory_mib),
             request: scope,
+            span: Span::default(),
         };
         let mut store = Store::new(linked.component.engine(), context);
         store.limiter(|context| &mut context.memory);
@@ -98,9 +101,12 @@ impl Instance {
     /// A trap, or an error of a host function. The instance must then be dropped: its
     /// memory is in an unknown state.
     pub(super) async fn call(&mut self, request: &Request, shown: &Shown) -> Result<http_types::Response> {
-        self.begin(request);
-        let response = self.handle.call(&mut self.store, request, shown).await;
-        self.end();
+        let trace = self.begin(request);
+        let response = match trace.is_recorded() {
+            true => Box::pin(around(&trace, self.handle.call(&mut self.store, request, shown))).await,
+            false => self.handle.call(&mut self.store, request, shown).await,
+        };
+        self.end(response.is_err());
         response
     }
 
@@ -119,22 +125,34 @@ impl Instance {
         P: ComponentNamedList + Lower + Send + Sync,
         R: ComponentNamedList + Lift + Send + Sync + 'static,
     {
-        self.begin(call);
-        let returned = background.call(function, self.exports, &mut self.store, params).await;
-        self.end();
+        let trace = self.begin(call);
+        let returned =
+            Box::pin(around(&trace, background.call(function, self.exports, &mut self.store, params))).await;
+        self.end(returned.is_err());
         returned
     }
 
-    fn begin(&mut self, request: &Request) {
+    /// Gives the trace that what follows belongs to.
+    fn begin(&mut self, request: &Request) -> TraceContext {
         self.requests += 1;
         self.store.set_epoch_deadline(1);
         let context = self.store.data_mut();
-        context.log.begin(&request.id);
+        let span = request.trace.child(SpanKind::Internal, "guest");
+        let trace = span.under(&request.trace);
+        context.log.begin(&request.id, trace.trace_id());
         context.request = RequestScope::of(request);
+        context.request.trace = trace.clone();
+        context.span = span;
+        trace
     }
 
-    fn end(&mut self) {
+    fn end(&mut self, trapped: bool) {
         let context = self.store.data_mut();
+        std::mem::take(&mut context.span).end_with(|span| {
+            if trapped {
+                span.fail("trap", "the component ended in a trap");
+            }
+        });
         context.log.end();
         self.leaks |= leftovers::end(context);
     }
@@ -171,6 +189,10 @@ pub struct InstanceCounts {
     pub busy: std::sync::atomic::AtomicU64,
     /// Dropped since the host started, for whatever reason.
     pub retired: std::sync::atomic::AtomicU64,
+    /// How long requests waited for a fresh one to be made. A warm one is there at once.
+    pub made: Latency,
+    /// How long guests worked on requests, what they waited for included.
+    pub worked: Latency,
 }
 
 /// The counts that a version's instances share.

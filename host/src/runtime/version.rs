@@ -23,6 +23,7 @@ use crate::capability::Capabilities;
 use crate::capability::cache::GrantedCache;
 use crate::limits::INSTANCE_IDLE_MAX;
 use crate::manifest::{Grants, Isolation, ServiceLimits};
+use crate::telemetry::trace::SpanKind;
 
 /// What a service's manifest entry says of its versions, with the capabilities made
 /// ready.
@@ -189,8 +190,10 @@ impl Version {
 
     async fn enter(&self, request: Request) -> Result<Response, Failure> {
         let mut busy = self.take(&request).await?;
-        let response =
-            busy.instance().call(&request, &self.linked.shown).await.map_err(|error| self.failure(&error))?;
+        let begun = Instant::now();
+        let called = busy.instance().call(&request, &self.linked.shown).await;
+        self.counts.worked.record(begun.elapsed());
+        let response = called.map_err(|error| self.failure(&error))?;
         busy.give_back();
         answer::check(response, self.limits())
     }
@@ -203,12 +206,23 @@ impl Version {
                 instance
             }
             // Boxed: its future is large, and warm instances need none of it.
-            None => Box::pin(Instance::new(&self.linked, RequestScope::of(request)))
-                .await
-                .map_err(|error| self.instantiation_failure(&error))?,
+            None => Box::pin(self.make(request)).await?,
         };
         self.counts.busy.fetch_add(1, Relaxed);
         Ok(Busy { version: self, instance: Some(instance) })
+    }
+
+    async fn make(&self, request: &Request) -> Result<Instance, Failure> {
+        let (begun, span) = (Instant::now(), request.trace.child(SpanKind::Internal, "instance"));
+        let made = Instance::new(&self.linked, RequestScope::of(request)).await;
+        self.counts.made.record(begun.elapsed());
+        let made = made.map_err(|error| self.instantiation_failure(&error));
+        span.end_with(|span| {
+            if let Err(failure) = &made {
+                span.fail(failure.kind(), failure.to_string());
+            }
+        });
+        made
     }
 
     /// Drops instances that nobody has needed for a while.

@@ -68,6 +68,8 @@ pub enum ListenerKind {
     Direct(Arc<str>),
     /// Plain HTTP on loopback: the operator's API.
     Admin,
+    /// Plain HTTP for whoever collects metrics, and nothing else.
+    Metrics,
 }
 
 /// Held while an answer's bytes are on their way: it counts towards a service's

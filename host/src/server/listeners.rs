@@ -30,6 +30,8 @@ pub struct Config<'a> {
     pub server: &'a manifest::Server,
     /// The operator's port on loopback; 0 takes any free one.
     pub admin_port: u16,
+    /// A port for the metrics alone, beside the operator's; 0 takes any free one.
+    pub metrics_port: Option<u16>,
     /// A port on loopback for each service that has one; 0 takes any free one.
     pub direct: Vec<(Arc<str>, u16)>,
     /// Where a self-signed certificate is kept, in a folder `tls`.
@@ -45,6 +47,9 @@ pub enum StartError {
     /// The operator's port cannot be had.
     #[error("admin: {0}")]
     Admin(BindError),
+    /// The metrics' port cannot be had.
+    #[error("metrics: {0}")]
+    Metrics(BindError),
     /// There is no certificate.
     #[error("certificate: {0}")]
     Certificate(#[from] CertificateError),
@@ -65,6 +70,8 @@ pub struct Addresses {
     pub direct: BTreeMap<Arc<str>, Result<SocketAddr, BindError>>,
     /// The operator's API.
     pub admin: SocketAddr,
+    /// The metrics; `None` if only the operator's API has them.
+    pub metrics: Option<SocketAddr>,
 }
 
 /// The running server. Dropped without a drain, it stops accepting, and open
@@ -99,6 +106,8 @@ impl Server {
         let loopback = IpAddr::from(Ipv4Addr::LOCALHOST);
         let https = accept::bind(config.server.bind, config.server.https_port).map_err(StartError::Https)?;
         let admin = accept::bind(loopback, config.admin_port).map_err(StartError::Admin)?;
+        let metrics = config.metrics_port.map(|port| accept::bind(config.server.bind, port));
+        let metrics = metrics.transpose().map_err(StartError::Metrics)?;
         let http = config.server.http_port.map(|port| accept::bind(config.server.bind, port));
         let direct: Vec<_> = config
             .direct
@@ -114,6 +123,7 @@ impl Server {
                 http: None,
                 direct: BTreeMap::new(),
                 admin: admin.address,
+                metrics: metrics.as_ref().map(|metrics| metrics.address),
             },
             public: Side::new(&stats, &limits),
             operator: Side::new(&stats, &limits),
@@ -122,6 +132,9 @@ impl Server {
         };
         server.public.listen(https, ListenerKind::Public, Some(acceptor), &exchange);
         server.operator.listen(admin, ListenerKind::Admin, None, &exchange);
+        if let Some(metrics) = metrics {
+            server.operator.listen(metrics, ListenerKind::Metrics, None, &exchange);
+        }
         let redirect = Arc::new(Redirect { https_port: server.addresses.https.port() });
         server.addresses.http = http.map(|bound| {
             bound.map(|bound| server.public.listen(bound, ListenerKind::Redirect, None, &redirect))

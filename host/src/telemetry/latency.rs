@@ -39,6 +39,16 @@ impl Default for Latency {
 }
 
 impl Latency {
+    /// How many buckets Prometheus is given, the one without a bound included.
+    pub const PROMETHEUS_BUCKETS: usize =
+        (*PROMETHEUS_POWERS.end() - *PROMETHEUS_POWERS.start()) as usize + 2;
+
+    /// In which of them a request counts.
+    pub fn prometheus_bucket(took: Duration) -> usize {
+        let us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        PROMETHEUS_POWERS.take_while(|power| us >= 1 << power).count()
+    }
+
     /// Counts one request.
     pub fn record(&self, took: Duration) {
         let us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);

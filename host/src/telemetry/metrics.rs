@@ -1,5 +1,5 @@
-//! Everything that is counted, in the text format of OpenMetrics 1.0, which
-//! Prometheus reads.
+//! Everything that is counted, as Prometheus reads it: OpenMetrics 1.0, or the text format
+//! from before it.
 //!
 //! Nothing is registered in advance: a scrape reads the counters where they are kept,
 //! so a request pays for no lookup of labels. Label values come from the manifest
@@ -7,8 +7,8 @@
 //! client; a path that no route has counts under the route `""`.
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
 use prometheus_client::collector::Collector;
@@ -17,13 +17,12 @@ use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
-use super::{Latency, Origin, RouteStats, ServiceStats, event_metrics};
+use super::exposition::{as_text, with_exemplars};
+use super::trace::SpanCounters;
+use super::{Exemplar, Format, Latency, Origin, RouteStats, ServiceStats, event_metrics};
 use crate::capability::cache::NearUsage;
 use crate::events::EventStats;
 use crate::server::ConnectionStats;
-
-/// The `Content-Type` of [`Scrape::render`]'s text.
-pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// One counter of a service.
 type Count = fn(&ServiceStats) -> u64;
@@ -42,6 +41,11 @@ pub struct Scrape {
     pub events: Vec<(String, Arc<EventStats>)>,
     /// What the server counts about connections.
     pub connections: Arc<ConnectionStats>,
+    /// What became of spans, if traces are recorded.
+    pub spans: Option<Arc<SpanCounters>>,
+    /// Those of the buckets of request durations, in the order in which these are written;
+    /// empty until then.
+    pub exemplars: Arc<Mutex<Vec<Option<Exemplar>>>>,
     /// When the host began to start.
     pub started_at: Timestamp,
     /// Wasmyard's own version.
@@ -61,19 +65,29 @@ pub struct ServiceScrape {
     pub instances_busy: u64,
     /// Instances dropped since the host started.
     pub instances_retired: u64,
+    /// Requests at once that it may have.
+    pub concurrency_max: u64,
 }
 
 impl Scrape {
     /// The whole text.
-    pub fn render(self) -> String {
+    pub fn render(self, format: Format) -> String {
+        let exemplars = self.exemplars.clone();
         let mut registry = Registry::with_prefix("wasmyard");
         registry.register_collector(Box::new(self));
         let mut text = String::with_capacity(16 * 1024);
         // Writing to a string does not fail; were it to, half a text would be read as
         // counters that went back to zero.
         match encode(&mut text, &registry) {
-            Ok(()) => text,
-            Err(fmt::Error) => "# EOF\n".to_owned(),
+            Ok(()) => {}
+            Err(fmt::Error) => "# EOF\n".clone_into(&mut text),
+        }
+        match format {
+            Format::Text => as_text(&text),
+            Format::OpenMetrics => {
+                let exemplars = exemplars.lock().unwrap_or_else(PoisonError::into_inner);
+                with_exemplars(&text, "wasmyard_request_duration_seconds", &exemplars)
+            }
         }
     }
 }
@@ -98,6 +112,16 @@ impl Collector for Scrape {
             counted(&mut family, &[service.label(), ("result", "miss")], misses)?;
         }
         self.near(&mut to)?;
+        self.waits(&mut to)?;
+        self.pools(&mut to)?;
+        self.spans(&mut to)?;
+        let help = "Callers that were not let through, by reason";
+        let mut family = counter(&mut to, "requests_denied", help)?;
+        for service in services {
+            for (reason, count) in service.stats.denials() {
+                counted(&mut family, &[service.label(), ("reason", reason)], count)?;
+            }
+        }
         let help =
             "Requests that a rate limit let pass or refused, by what decided it; \"host\" is without Redis";
         let mut family = counter(&mut to, "rate_limit_decisions", help)?;
@@ -131,6 +155,11 @@ impl Collector for Scrape {
         let mut family = gauge(&mut to, "requests_in_flight", "Requests being worked on")?;
         for service in services {
             gauged(&mut family, &[service.label()], service.stats.in_flight())?;
+        }
+        let help = "Requests that a service may work on at once; one more is refused, none waits";
+        let mut family = gauge(&mut to, "concurrency_max", help)?;
+        for service in services {
+            gauged(&mut family, &[service.label()], service.concurrency_max)?;
         }
         let mut family = gauge(&mut to, "instances", "Instances of the active version, by state")?;
         for service in services {
@@ -178,18 +207,61 @@ impl Scrape {
             if latency.count() == 0 {
                 return Ok(());
             }
-            // The count is the buckets' sum, so that a scrape agrees with itself while
-            // requests come in.
-            let buckets = latency.prometheus_buckets();
-            let count = buckets.iter().map(|(_, count)| count).sum();
             let labels = [("service", service), ("route", route), ("origin", origin.as_str())];
-            family.encode_family(&labels)?.encode_histogram::<NoLabelSet>(
-                latency.sum_s(),
-                count,
-                &buckets,
-                None,
-            )
+            let mut exemplars = self.exemplars.lock().unwrap_or_else(PoisonError::into_inner);
+            exemplars.extend(stats.exemplars(origin).read());
+            distributed(&mut family, &labels, latency)
         })
+    }
+
+    /// For a permit nobody waits: whoever gets none is refused, and counted as saturated.
+    fn waits(&self, to: &mut DescriptorEncoder) -> fmt::Result {
+        let services =
+            || self.services.iter().filter_map(|service| Some((service, service.stats.instances()?)));
+        let help = "Time that a component worked on a request, its own waits included";
+        let mut family = to.encode_descriptor("guest_duration_seconds", help, None, MetricType::Histogram)?;
+        for (service, instances) in services() {
+            distributed(&mut family, &[service.label()], &instances.worked)?;
+        }
+        let help = "Time that a request waited for a fresh instance; a warm one is there at once";
+        let mut family = to.encode_descriptor("instance_wait_seconds", help, None, MetricType::Histogram)?;
+        for (service, instances) in services() {
+            distributed(&mut family, &[service.label()], &instances.made)?;
+        }
+        Ok(())
+    }
+
+    fn pools(&self, to: &mut DescriptorEncoder) -> fmt::Result {
+        let pools: Vec<_> =
+            self.services.iter().filter_map(|service| Some((service, service.stats.pool()?))).collect();
+        let help = "Time that a statement waited for a connection";
+        let mut family = to.encode_descriptor("pool_wait_seconds", help, None, MetricType::Histogram)?;
+        for (service, pool) in &pools {
+            distributed(&mut family, &[service.label()], pool.waits())?;
+        }
+        let mut family = gauge(to, "pool_connections", "Connections to Postgres, by state")?;
+        for (service, pool) in &pools {
+            let (open, idle) = pool.connections();
+            gauged(&mut family, &[service.label(), ("state", "idle")], idle as u64)?;
+            gauged(&mut family, &[service.label(), ("state", "busy")], open.saturating_sub(idle) as u64)?;
+        }
+        let mut family = gauge(to, "pool_connections_max", "Connections to Postgres that there may be")?;
+        for (service, pool) in &pools {
+            gauged(&mut family, &[service.label()], pool.connections_max() as u64)?;
+        }
+        Ok(())
+    }
+
+    fn spans(&self, to: &mut DescriptorEncoder) -> fmt::Result {
+        let Some(spans) = &self.spans else { return Ok(()) };
+        let help = "Spans that the collector has, that found the queue full, and that it did not take";
+        let mut family = counter(to, "spans", help)?;
+        for (result, count) in
+            [("exported", &spans.exported), ("dropped", &spans.dropped), ("failed", &spans.failed)]
+        {
+            counted(&mut family, &[("result", result)], count.load(Relaxed))?;
+        }
+        Ok(())
     }
 
     /// Services without a near cache have only the first of these.
@@ -308,6 +380,18 @@ pub(super) fn counted<const N: usize>(
     family.encode_family(labels)?.encode_counter::<NoLabelSet, _, u64>(&count, None)
 }
 
+/// The count is the buckets' sum, so that a scrape agrees with itself while requests come
+/// in.
+fn distributed<const N: usize>(
+    family: &mut MetricEncoder,
+    labels: &[(&str, &str); N],
+    latency: &Latency,
+) -> fmt::Result {
+    let buckets = latency.prometheus_buckets();
+    let count = buckets.iter().map(|(_, count)| count).sum();
+    family.encode_family(labels)?.encode_histogram::<NoLabelSet>(latency.sum_s(), count, &buckets, None)
+}
+
 pub(super) fn gauged<const N: usize>(
     family: &mut MetricEncoder,
     labels: &[(&str, &str); N],
@@ -323,10 +407,12 @@ mod tests {
     use http::{Method, StatusCode};
 
     use super::*;
+    use crate::policy::auth::Denied;
     use crate::runtime::Failure;
     use crate::telemetry::DecidedBy;
+    use crate::telemetry::trace::TraceContext;
 
-    fn scrape() -> String {
+    fn scrape(format: Format) -> String {
         let stats = Arc::new(ServiceStats::new("users".into(), Arc::default()));
         let route = stats.route("/api/v1/users/{id}");
         route.record(Origin::Client, &Method::GET, StatusCode::OK, Duration::from_micros(100));
@@ -334,6 +420,11 @@ mod tests {
         route.record(Origin::Service, &Method::GET, StatusCode::NOT_FOUND, Duration::from_micros(100));
         stats.failed(&Failure::Saturated { limit: 1 });
         stats.limits().count(DecidedBy::Host, false);
+        stats.denied(&Denied::NoRole("admin".into()));
+        let trace = TraceContext::parse("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01").unwrap();
+        route.exemplify(Origin::Client, Duration::from_micros(100), trace.trace_id());
+        let spans = Arc::<SpanCounters>::default();
+        spans.dropped.store(4, Relaxed);
         let unrouted = Arc::new(RouteStats::default());
         unrouted.record(Origin::Client, &Method::GET, StatusCode::NOT_FOUND, Duration::ZERO);
         let service = ServiceScrape {
@@ -342,21 +433,22 @@ mod tests {
             instances_warm: 3,
             instances_busy: 1,
             instances_retired: 2,
+            concurrency_max: 256,
         };
         let connections = Arc::new(ConnectionStats::default());
         connections.open.store(7, Relaxed);
-        Scrape { unrouted, services: vec![service], connections, ..Scrape::default() }.render()
+        Scrape { unrouted, services: vec![service], connections, spans: Some(spans), ..Scrape::default() }
+            .render(format)
     }
 
     #[test]
     fn a_scrape_has_each_number_once_under_its_labels() {
-        let text = scrape();
+        let text = scrape(Format::OpenMetrics);
         for line in [
             r#"wasmyard_requests_total{service="",route="",method="GET",status="404",origin="client"} 1"#,
             r#"wasmyard_requests_total{service="users",route="/api/v1/users/{id}",method="GET",status="200",origin="client"} 2"#,
             r#"wasmyard_requests_total{service="users",route="/api/v1/users/{id}",method="GET",status="404",origin="service"} 1"#,
             r#"wasmyard_request_duration_seconds_count{service="users",route="/api/v1/users/{id}",origin="client"} 2"#,
-            r#"wasmyard_request_duration_seconds_bucket{le="0.000128",service="users",route="/api/v1/users/{id}",origin="client"} 1"#,
             r#"wasmyard_request_duration_seconds_bucket{le="+Inf",service="users",route="/api/v1/users/{id}",origin="client"} 2"#,
             r#"wasmyard_guest_failures_total{service="users",kind="saturated"} 1"#,
             r#"wasmyard_saturated_total{service="users"} 1"#,
@@ -367,6 +459,9 @@ mod tests {
             r#"wasmyard_instances{service="users",state="warm"} 3"#,
             r#"wasmyard_version_active{service="users",version="0123456789ab"} 1"#,
             r#"wasmyard_instances_retired_total{service="users"} 2"#,
+            r#"wasmyard_concurrency_max{service="users"} 256"#,
+            r#"wasmyard_requests_denied_total{service="users",reason="no_role"} 1"#,
+            r#"wasmyard_spans_total{result="dropped"} 4"#,
             "wasmyard_connections_open 7",
         ] {
             let times = text.lines().filter(|have| have == &line).count();
@@ -376,8 +471,24 @@ mod tests {
     }
 
     #[test]
+    fn a_recorded_request_is_the_exemplar_of_its_bucket() {
+        let bucket = r#"wasmyard_request_duration_seconds_bucket{le="0.000128",service="users",route="/api/v1/users/{id}",origin="client"} 1"#;
+        let exemplar = format!("{bucket} # {{trace_id=\"4bf92f3577b34da6a3ce929d0e0e4736\"}} 0.000100 ");
+        let text = scrape(Format::OpenMetrics);
+        assert_eq!(text.lines().filter(|line| line.starts_with(&exemplar)).count(), 1, "{text}");
+        assert_eq!(text.matches(" # {").count(), 1, "{text}");
+        let text = scrape(Format::Text);
+        assert!(text.lines().any(|line| line == bucket) && !text.contains(" # {"), "{text}");
+    }
+
+    #[test]
     fn a_family_is_described_once() {
-        let text = scrape();
+        for format in [Format::OpenMetrics, Format::Text] {
+            described_once(&scrape(format));
+        }
+    }
+
+    fn described_once(text: &str) {
         let mut described: Vec<&str> = text.lines().filter(|line| line.starts_with("# TYPE ")).collect();
         let families = described.len();
         described.sort_unstable();

@@ -1,7 +1,9 @@
-//! Logs, metrics, and each service's own numbers.
+//! Logs, metrics, traces, and each service's own numbers.
 
 mod decisions;
 mod event_metrics;
+mod exemplars;
+mod exposition;
 mod latency;
 pub mod logs;
 pub mod metrics;
@@ -11,6 +13,8 @@ pub mod trace;
 mod traffic;
 
 pub use decisions::{DecidedBy, LimitCounters};
+pub use exemplars::{Exemplar, Exemplars};
+pub use exposition::Format;
 pub use latency::Latency;
 pub use own::{OwnEvents, TurnCounts, TurnOutcome};
 pub use stats::{InFlight, ServiceStats};

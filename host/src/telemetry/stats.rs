@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use http::StatusCode;
@@ -11,8 +11,10 @@ use jiff::Timestamp;
 use super::traffic::{RouteStats, StatusCounts};
 use super::{Latency, LimitCounters, OwnEvents, TurnCounts};
 use crate::capability::cache::{CacheCounters, NearCounters};
+use crate::capability::postgres::PostgresPool;
 use crate::capability::stats::{Reader, Snapshot};
-use crate::runtime::Failure;
+use crate::policy::auth::Denied;
+use crate::runtime::{Failure, InstanceCounts};
 
 /// Counters of one service. They belong to the service and not to a version, so a
 /// swap does not reset them.
@@ -25,6 +27,7 @@ pub struct ServiceStats {
     in_flight: AtomicU64,
     abandoned: AtomicU64,
     failures: [AtomicU64; FAILURE_KINDS.len()],
+    denials: [AtomicU64; Denied::KINDS.len()],
     saturation_reported_s: AtomicU64,
     swaps: AtomicU64,
     cache: Arc<CacheCounters>,
@@ -32,9 +35,12 @@ pub struct ServiceStats {
     own: OwnEvents,
     turns: TurnCounts,
     routes: Mutex<BTreeMap<Arc<str>, Arc<RouteStats>>>,
+    instances: OnceLock<Arc<InstanceCounts>>,
+    /// Weak: the numbers outlive a pool that a changed manifest takes away.
+    pool: Mutex<Weak<PostgresPool>>,
 }
 
-/// Why a service gave no answer, as metrics call it; the order is `failure_index`'s.
+/// Every [`Failure::kind`]; saturation comes first.
 const FAILURE_KINDS: [&str; 7] =
     ["saturated", "too_deep", "timeout", "trap", "invalid_response", "retired", "no_instance"];
 
@@ -49,6 +55,7 @@ impl ServiceStats {
             in_flight: AtomicU64::new(0),
             abandoned: AtomicU64::new(0),
             failures: Default::default(),
+            denials: Default::default(),
             saturation_reported_s: AtomicU64::new(u64::MAX),
             swaps: AtomicU64::new(0),
             cache,
@@ -56,6 +63,8 @@ impl ServiceStats {
             own: OwnEvents::default(),
             turns: TurnCounts::default(),
             routes: Mutex::default(),
+            instances: OnceLock::new(),
+            pool: Mutex::default(),
         }
     }
 
@@ -83,7 +92,43 @@ impl ServiceStats {
 
     /// Counts a failure by its kind.
     pub fn failed(&self, failure: &Failure) {
-        self.failures[failure_index(failure)].fetch_add(1, Relaxed);
+        let kinds = FAILURE_KINDS.iter().zip(&self.failures);
+        kinds.filter(|(kind, _)| **kind == failure.kind()).for_each(|(_, count)| {
+            count.fetch_add(1, Relaxed);
+        });
+    }
+
+    /// Counts a caller who was not let through.
+    pub fn denied(&self, denied: &Denied) {
+        let kinds = Denied::KINDS.iter().zip(&self.denials);
+        kinds.filter(|(kind, _)| **kind == denied.kind()).for_each(|(_, count)| {
+            count.fetch_add(1, Relaxed);
+        });
+    }
+
+    /// Reason and number of callers who were not let through, every reason.
+    pub fn denials(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        Denied::KINDS.into_iter().zip(self.denials.iter().map(|count| count.load(Relaxed)))
+    }
+
+    /// What its versions count of their instances; the first one that is told counts.
+    pub fn counts_instances(&self, counts: &Arc<InstanceCounts>) {
+        self.instances.get_or_init(|| counts.clone());
+    }
+
+    /// Its instances, once it has been started.
+    pub fn instances(&self) -> Option<&Arc<InstanceCounts>> {
+        self.instances.get()
+    }
+
+    /// The pool that it is lent connections from, from now on.
+    pub fn borrows_from(&self, pool: &Arc<PostgresPool>) {
+        *self.pool.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(pool);
+    }
+
+    /// The pool that it is lent connections from.
+    pub fn pool(&self) -> Option<Arc<PostgresPool>> {
+        self.pool.lock().unwrap_or_else(PoisonError::into_inner).upgrade()
     }
 
     /// The number of requests refused so far because the service was saturated, if it
@@ -221,18 +266,6 @@ impl Drop for InFlight {
         if !self.answered {
             self.stats.abandoned.fetch_add(1, Relaxed);
         }
-    }
-}
-
-fn failure_index(failure: &Failure) -> usize {
-    match failure {
-        Failure::Saturated { .. } => 0,
-        Failure::TooDeep { .. } => 1,
-        Failure::Timeout { .. } => 2,
-        Failure::Trap(_) => 3,
-        Failure::InvalidResponse(_) => 4,
-        Failure::Retired => 5,
-        Failure::NoInstance(_) => 6,
     }
 }
 

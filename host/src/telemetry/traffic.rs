@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use http::{Method, StatusCode};
 
-use super::Latency;
+use super::trace::TraceId;
+use super::{Exemplars, Latency};
 
 /// The methods that metrics tell apart; a client may invent others without bound.
 const METHODS: [&str; 8] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "other"];
@@ -46,6 +47,7 @@ pub struct RouteStats {
 struct Traffic {
     by_method: [OnceLock<StatusCounts>; METHODS.len()],
     latency: Latency,
+    exemplars: Exemplars,
 }
 
 impl RouteStats {
@@ -54,6 +56,16 @@ impl RouteStats {
         let traffic = &self.by_origin[origin as usize];
         traffic.by_method[method_index(method)].get_or_init(StatusCounts::default).add(status);
         traffic.latency.record(took);
+    }
+
+    /// Keeps a request that was counted, and of which there is a trace.
+    pub fn exemplify(&self, origin: Origin, took: Duration, trace: TraceId) {
+        self.by_origin[origin as usize].exemplars.keep(took, trace);
+    }
+
+    /// Requests from `origin` of which there is a trace.
+    pub fn exemplars(&self, origin: Origin) -> &Exemplars {
+        &self.by_origin[origin as usize].exemplars
     }
 
     /// Method, status and number of the requests from `origin`, where there were any.

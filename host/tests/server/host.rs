@@ -53,6 +53,7 @@ impl Exchange for Script {
                     ListenerKind::Public => "public",
                     ListenerKind::Direct(service) => service,
                     ListenerKind::Admin => "admin",
+                    ListenerKind::Metrics => "metrics",
                     ListenerKind::Redirect => "redirect",
                 };
                 let mut response = Response::new(Body::new(format!("{path} {door} {}", peer.secure)));
@@ -106,6 +107,7 @@ impl Host {
         let config = Config {
             server: &server,
             admin_port: 0,
+            metrics_port: None,
             direct: vec![("users".into(), 0)],
             state_dir: dir.path(),
         };

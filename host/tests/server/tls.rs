@@ -52,7 +52,13 @@ async fn a_certificate_of_our_own_is_kept_for_the_next_start() {
     let host = Host::start().await;
     let first = presented(&tls(host.https(), &[]).await);
     let server = manifest_server();
-    let config = Config { server: &server, admin_port: 0, direct: vec![], state_dir: host.dir.path() };
+    let config = Config {
+        server: &server,
+        admin_port: 0,
+        metrics_port: None,
+        direct: vec![],
+        state_dir: host.dir.path(),
+    };
     let again = Server::start(&config, Arc::clone(&host.script)).await.expect("started");
     let second = presented(&tls(again.addresses().https, &[]).await);
     assert_eq!(first, second);
@@ -84,7 +90,8 @@ async fn without_its_files_the_server_does_not_start() {
     let mut server = manifest_server();
     server.tls = Some(manifest::Tls { cert: dir.path().join("no.pem"), key: dir.path().join("no.key") });
     let host = Host::start().await;
-    let config = Config { server: &server, admin_port: 0, direct: vec![], state_dir: dir.path() };
+    let config =
+        Config { server: &server, admin_port: 0, metrics_port: None, direct: vec![], state_dir: dir.path() };
     let error = Server::start(&config, Arc::clone(&host.script)).await.expect_err("no certificate");
     assert!(matches!(error, StartError::Certificate(_)), "{error}");
     assert!(error.to_string().contains("no.pem"), "{error}");
@@ -127,8 +134,13 @@ async fn a_port_in_use_is_a_warning_where_the_shop_can_do_without_it() {
     let dir = tempfile::tempdir().expect("a folder");
     let script = Host::start().await.script;
     let start = async |server: &manifest::Server, admin_port, direct| {
-        let config =
-            Config { server, admin_port, direct: vec![("users".into(), direct)], state_dir: dir.path() };
+        let config = Config {
+            server,
+            admin_port,
+            metrics_port: None,
+            direct: vec![("users".into(), direct)],
+            state_dir: dir.path(),
+        };
         Server::start(&config, Arc::clone(&script)).await
     };
 

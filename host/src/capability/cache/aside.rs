@@ -16,6 +16,7 @@ use super::{Cache, CacheCounters, Error, GrantedCache, Hit, Lookup, NearEntry};
 use crate::capability::grants::KeyPatterns;
 use crate::limits::{CACHE_REPLAY_PAUSE_MAX, REDIS_KEYS_MAX};
 use crate::manifest::CacheGrant;
+use crate::telemetry::trace::carried;
 
 /// The first pause after an invalidation could not be delivered; doubled each time.
 const REPLAY_PAUSE_MIN: Duration = Duration::from_millis(10);
@@ -197,12 +198,12 @@ impl Cache for CacheAside {
         self.inner.flights.detach(keys);
         let (inner, keys) = (self.inner.clone(), keys.to_vec());
         // In a task of its own: a request that is ended now has made its write.
-        let delivery = tokio::spawn(async move {
+        let delivery = tokio::spawn(carried(async move {
             if let Err(outage) = inner.store.invalidate(&keys).await {
                 tracing::debug!(%outage, "invalidation kept for later");
                 inner.owe(&keys);
             }
-        });
+        }));
         // It fails only when the runtime is shutting down.
         let _ = delivery.await;
         Ok(())

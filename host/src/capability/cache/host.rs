@@ -10,6 +10,7 @@ use crate::bindings::wasmyard::platform::cache;
 use crate::capability::grants::KeyFault;
 use crate::limits::REDIS_KEYS_MAX;
 use crate::runtime::Context;
+use crate::telemetry::trace::{SpanKind, around};
 
 /// A guest's fill; empty once the request that was given it has ended.
 pub struct FillHandle(Option<Box<dyn Fill>>);
@@ -28,7 +29,20 @@ impl cache::Host for Context {
             return Ok(Err(error));
         }
         let read = self.request.read.take().filter(|(read, _)| *read == key).map(|(_, found)| found);
-        let found = match cache.backend.lookup(&key, self.request.deadline, read).await {
+        let span = self.request.trace.child(SpanKind::Internal, "cache lookup");
+        let lookup = cache.backend.lookup(&key, self.request.deadline, read);
+        let found = around(&span.under(&self.request.trace), lookup).await;
+        span.end_with(|span| {
+            let result = match &found {
+                Ok(Lookup::Hit(hit)) if hit.collapsed => "collapsed",
+                Ok(Lookup::Hit(_)) => "hit",
+                Ok(Lookup::Fill(_)) => "miss",
+                Ok(Lookup::Bypass) => "bypass",
+                Err(_) => "timeout",
+            };
+            span.set("wasmyard.cache.result", result);
+        });
+        let found = match found {
             Ok(found) => found,
             Err(error) => return Ok(Err(error)),
         };
@@ -44,7 +58,13 @@ impl cache::Host for Context {
         self.request.read = None;
         let cache = self.cache()?;
         Ok(match cache.check(&keys) {
-            Ok(()) => cache.backend.invalidate(&keys).await,
+            Ok(()) => {
+                let span = self.request.trace.child(SpanKind::Internal, "cache invalidation");
+                let invalidated = cache.backend.invalidate(&keys);
+                let invalidated = around(&span.under(&self.request.trace), invalidated).await;
+                span.end();
+                invalidated
+            }
             Err(error) => Err(error),
         })
     }

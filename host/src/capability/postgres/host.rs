@@ -4,6 +4,7 @@ use wasmtime::Result;
 use wasmtime::component::Resource;
 
 use super::error::refused;
+use super::traced::{batch, command, statement, traced};
 use super::{Error, Isolation, Outcome, Postgres, RowSet, Statement, Transaction, Value};
 use crate::bindings::wasmyard::platform::postgres;
 use crate::limits::{POSTGRES_BATCH_MAX, POSTGRES_TRANSACTIONS_MAX};
@@ -21,11 +22,15 @@ impl TransactionHandle {
 
 impl postgres::Host for Context {
     async fn query(&mut self, sql: String, params: Vec<Value>) -> Result<Result<RowSet, Error>> {
-        Ok(self.postgres()?.query(&sql, &params, self.request.deadline).await)
+        let postgres = self.postgres()?;
+        let work = postgres.query(&sql, &params, self.request.deadline);
+        Ok(traced(&self.request.trace, |span| statement(span, &sql), work).await)
     }
 
     async fn execute(&mut self, sql: String, params: Vec<Value>) -> Result<Result<u64, Error>> {
-        Ok(self.postgres()?.execute(&sql, &params, self.request.deadline).await)
+        let postgres = self.postgres()?;
+        let work = postgres.execute(&sql, &params, self.request.deadline);
+        Ok(traced(&self.request.trace, |span| statement(span, &sql), work).await)
     }
 
     async fn batch(&mut self, statements: Vec<Statement>) -> Result<Result<Vec<Outcome>, Error>> {
@@ -33,7 +38,9 @@ impl postgres::Host for Context {
             let why = format!("a batch has at most {POSTGRES_BATCH_MAX} statements");
             return Ok(Err(refused("54000", why)));
         }
-        Ok(self.postgres()?.batch(&statements, self.request.deadline).await)
+        let postgres = self.postgres()?;
+        let work = postgres.batch(&statements, self.request.deadline);
+        Ok(traced(&self.request.trace, |span| batch(span, &statements), work).await)
     }
 
     async fn begin(&mut self, isolation: Isolation) -> Result<Result<Resource<TransactionHandle>, Error>> {
@@ -41,7 +48,9 @@ impl postgres::Host for Context {
             let why = format!("a request has at most {POSTGRES_TRANSACTIONS_MAX} transactions open");
             return Ok(Err(refused("53400", why)));
         }
-        let transaction = match self.postgres()?.begin(isolation, self.request.deadline).await {
+        let postgres = self.postgres()?;
+        let work = postgres.begin(isolation, self.request.deadline);
+        let transaction = match traced(&self.request.trace, |span| command(span, "BEGIN"), work).await {
             Ok(transaction) => transaction,
             Err(error) => return Ok(Err(error)),
         };
@@ -62,7 +71,8 @@ impl postgres::HostTransaction for Context {
         let Some(transaction) = &mut self.table.get_mut(&handle)?.0 else {
             return Ok(Err(Error::TransactionEnded));
         };
-        Ok(transaction.query(&sql, &params, deadline).await)
+        let work = transaction.query(&sql, &params, deadline);
+        Ok(traced(&self.request.trace, |span| statement(span, &sql), work).await)
     }
 
     async fn execute(
@@ -75,17 +85,20 @@ impl postgres::HostTransaction for Context {
         let Some(transaction) = &mut self.table.get_mut(&handle)?.0 else {
             return Ok(Err(Error::TransactionEnded));
         };
-        Ok(transaction.execute(&sql, &params, deadline).await)
+        let work = transaction.execute(&sql, &params, deadline);
+        Ok(traced(&self.request.trace, |span| statement(span, &sql), work).await)
     }
 
     async fn commit(&mut self, handle: Resource<TransactionHandle>) -> Result<Result<(), Error>> {
         let Some(transaction) = self.end(&handle)? else { return Ok(Err(Error::TransactionEnded)) };
-        Ok(transaction.commit(self.request.deadline).await)
+        let work = transaction.commit(self.request.deadline);
+        Ok(traced(&self.request.trace, |span| command(span, "COMMIT"), work).await)
     }
 
     async fn rollback(&mut self, handle: Resource<TransactionHandle>) -> Result<Result<(), Error>> {
         let Some(transaction) = self.end(&handle)? else { return Ok(Err(Error::TransactionEnded)) };
-        Ok(transaction.rollback(self.request.deadline).await)
+        let work = transaction.rollback(self.request.deadline);
+        Ok(traced(&self.request.trace, |span| command(span, "ROLLBACK"), work).await)
     }
 
     /// The guest drops the resource: an open transaction is rolled back and its
@@ -95,7 +108,8 @@ impl postgres::HostTransaction for Context {
         let transaction = self.end(&handle)?;
         self.table.delete(handle)?;
         if let Some(transaction) = transaction {
-            let _ = transaction.rollback(self.request.deadline).await;
+            let work = transaction.rollback(self.request.deadline);
+            let _ = traced(&self.request.trace, |span| command(span, "ROLLBACK"), work).await;
         }
         Ok(())
     }

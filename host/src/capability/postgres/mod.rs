@@ -22,6 +22,7 @@ mod numeric;
 mod owner;
 mod param;
 mod pool;
+mod redacted;
 mod role;
 mod row;
 mod run;
@@ -29,6 +30,7 @@ mod socket;
 mod statement;
 #[cfg(test)]
 mod tests;
+mod traced;
 mod transaction;
 
 use std::time::Instant;

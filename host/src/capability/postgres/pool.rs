@@ -23,12 +23,16 @@ use crate::limits::{
     POSTGRES_CONNECT_TIMEOUT, POSTGRES_POOL_WAIT, POSTGRES_RECYCLE_TIMEOUT, POSTGRES_STATEMENT_GRACE,
 };
 use crate::manifest::PostgresGrant;
+use crate::telemetry::Latency;
+use crate::telemetry::trace::{SpanKind, child_of_current};
 
 /// The real [`Postgres`]: connections of one role, opened when first needed.
 pub struct PostgresPool {
     pool: Pool<Opener>,
     /// How long a statement is waited for; the server ends it a little earlier.
     statement_wait: Duration,
+    /// How long connections were waited for.
+    waits: Latency,
     cancels: Arc<Semaphore>,
 }
 
@@ -67,6 +71,7 @@ impl PostgresPool {
         Ok(Self {
             pool,
             statement_wait: grant.statement_timeout + POSTGRES_STATEMENT_GRACE,
+            waits: Latency::default(),
             cancels: Arc::new(Semaphore::new(grant.pool_max)),
         })
     }
@@ -75,6 +80,16 @@ impl PostgresPool {
     pub fn connections(&self) -> (usize, usize) {
         let status = self.pool.status();
         (status.size, status.available)
+    }
+
+    /// How long connections of it were waited for.
+    pub fn waits(&self) -> &Latency {
+        &self.waits
+    }
+
+    /// Connections that it may have.
+    pub fn connections_max(&self) -> usize {
+        self.pool.status().max_size
     }
 
     /// Asks for a connection and a sign of life of the database.
@@ -96,7 +111,11 @@ impl PostgresPool {
 
     /// A connection for one use, waited for until `deadline` at the latest.
     async fn lease(&self, deadline: Instant) -> Result<Lease, Error> {
-        let connection = timeout_at(deadline.into(), self.pool.get()).await.map_err(|_| Error::Timeout)?;
+        let (begun, span) = (Instant::now(), child_of_current(SpanKind::Internal, "pool"));
+        let connection = timeout_at(deadline.into(), self.pool.get()).await;
+        self.waits.record(begun.elapsed());
+        span.end();
+        let connection = connection.map_err(|_| Error::Timeout)?;
         let connection = connection.map_err(|error| {
             Error::Unavailable(
                 match error {
@@ -122,6 +141,12 @@ impl PostgresPool {
 
     fn until(&self, deadline: Instant) -> Instant {
         deadline.min(Instant::now() + self.statement_wait)
+    }
+}
+
+impl std::fmt::Debug for PostgresPool {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PostgresPool").field("connections", &self.connections()).finish_non_exhaustive()
     }
 }
 

@@ -15,6 +15,7 @@ use tokio::time::timeout;
 use super::reply::{Trust, classify, of_script};
 use super::script::{Scripts, invocation};
 use super::supervisor::Link;
+use super::traced::{name_of, traced};
 use super::tracking::Tracking;
 use super::{Condition, Error, Redis, Reply};
 use crate::limits::{REDIS_COMMAND_TIMEOUT, REDIS_REPLY_BYTES_MAX, REDIS_VALUE_BYTES_MAX};
@@ -68,16 +69,25 @@ impl RedisConnection {
     }
 
     pub(crate) async fn command<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, Error> {
-        self.ask(|mut connection| async move { command.query_async(&mut connection).await }).await
+        let name = || command.args_iter().next().map_or_else(String::new, |name| name_of(&name));
+        let asked = self.ask(|mut connection| async move { command.query_async(&mut connection).await });
+        traced(name, 1, asked).await
     }
 
     pub(crate) async fn pipeline<T: FromRedisValue>(&self, pipeline: &Pipeline) -> Result<T, Error> {
-        self.ask(|mut connection| async move { pipeline.query_async(&mut connection).await }).await
+        let names = || {
+            let commands =
+                pipeline.cmd_iter().filter_map(|command| Some(name_of(&command.args_iter().next()?)));
+            commands.collect::<Vec<_>>().join(" ")
+        };
+        let asked = self.ask(|mut connection| async move { pipeline.query_async(&mut connection).await });
+        traced(names, pipeline.cmd_iter().count(), asked).await
     }
 
     /// `EVALSHA`, after a `SCRIPT LOAD` where Redis does not know the script yet.
     pub(crate) async fn invoke<T: FromRedisValue>(&self, script: &ScriptInvocation<'_>) -> Result<T, Error> {
-        self.ask(|mut connection| async move { script.invoke_async(&mut connection).await }).await
+        let asked = self.ask(|mut connection| async move { script.invoke_async(&mut connection).await });
+        traced(|| "EVALSHA".to_owned(), 1, asked).await
     }
 
     /// `mget` with a bound in bytes on the values together.

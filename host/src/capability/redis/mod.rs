@@ -11,6 +11,7 @@ pub(crate) mod script;
 mod supervisor;
 #[cfg(test)]
 mod tests;
+mod traced;
 mod tracking;
 
 use std::sync::Arc;

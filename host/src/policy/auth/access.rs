@@ -37,6 +37,21 @@ pub enum Denied {
     NoAuthority,
 }
 
+impl Denied {
+    /// Every [`Denied::kind`].
+    pub const KINDS: [&str; 4] = ["no_token", "invalid_token", "no_role", "no_authority"];
+
+    /// The variant in a word, as metrics and traces have it.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::NoToken => "no_token",
+            Self::InvalidToken(_) => "invalid_token",
+            Self::NoRole(_) => "no_role",
+            Self::NoAuthority => "no_authority",
+        }
+    }
+}
+
 impl Access {
     /// Everybody, known or not.
     pub const EVERYBODY: Self = Self { level: AuthLevel::None, role: None };

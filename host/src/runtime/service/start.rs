@@ -44,6 +44,7 @@ impl Service {
         let mut steps = Steps::begin();
         let name: Arc<str> = start.name.into();
         let counts = SharedCounts::default();
+        start.stats.counts_instances(&counts);
         let (bytes, mut history) =
             steps.run("read", async { read(start.component, start.state_dir, &name) }).await?;
         let source = Digest::of(&bytes);

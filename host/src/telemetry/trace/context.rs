@@ -1,10 +1,14 @@
 //! Where in a trace one stands, and how that is written (W3C Trace Context, level 2).
 
 use std::fmt;
+use std::str::FromStr as _;
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName};
+use opentelemetry::TraceFlags;
+use opentelemetry::trace::{SpanContext, TraceState};
 
+use super::tracer::Recorder;
 use crate::limits::{TRACESTATE_BYTES_MAX, TRACESTATE_MEMBERS_MAX};
 
 /// The field with trace, span and flags.
@@ -19,24 +23,39 @@ const RANDOM: u8 = 0b10;
 /// `00-`, 32 digits, `-`, 16 digits, `-`, 2 digits.
 const LENGTH: usize = 55;
 
-/// A span in a trace: the one that new spans come under.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A trace's id, which shows as 32 digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TraceId(pub(super) u128);
+
+/// A span in a trace: the one that new spans come under, and who records them, if anybody
+/// does.
+#[derive(Debug, Clone)]
 pub struct TraceContext {
-    trace_id: u128,
-    span_id: u64,
+    pub(super) trace_id: TraceId,
+    pub(super) span_id: u64,
     flags: u8,
+    /// Somebody else's span; otherwise the id is that of a span here, or of the first one.
+    pub(super) is_remote: bool,
     /// Passed along as it came.
     state: Option<Arc<str>>,
+    pub(super) recorder: Option<Recorder>,
 }
 
 impl TraceContext {
-    /// The first span of a new trace, which nobody records yet.
+    /// A new trace, which nobody records yet.
     pub fn new() -> Self {
-        Self { trace_id: fastrand::u128(..).max(1), span_id: new_span_id(), flags: RANDOM, state: None }
+        Self {
+            trace_id: TraceId(fastrand::u128(..).max(1)),
+            span_id: new_span_id(),
+            flags: RANDOM,
+            is_remote: false,
+            state: None,
+            recorder: None,
+        }
     }
 
-    /// A new span in the trace that a request's fields name, or else in a new trace. What is
-    /// not valid is as if it were not there.
+    /// The span that a request's fields name, or else a new trace. What is not valid is as
+    /// if it were not there.
     pub fn of_request(headers: &HeaderMap) -> Self {
         let mut named = headers.get_all(TRACEPARENT).iter();
         let parent = match (named.next(), named.next()) {
@@ -44,7 +63,7 @@ impl TraceContext {
             _ => None,
         };
         match parent {
-            Some(parent) => Self { span_id: new_span_id(), state: state_of(headers), ..parent },
+            Some(parent) => Self { state: state_of(headers), ..parent },
             None => Self::new(),
         }
     }
@@ -62,12 +81,13 @@ impl TraceContext {
         let (trace_id, span_id) = (hex(trace_id)?, u64::try_from(hex(span_id)?).ok()?);
         let flags = u8::try_from(hex(&[*f0, *f1])?).ok()? & (SAMPLED | RANDOM);
         let valid = version != 0xff && ends_well && trace_id != 0 && span_id != 0;
-        valid.then_some(Self { trace_id, span_id, flags, state: None })
+        let trace_id = TraceId(trace_id);
+        valid.then_some(Self { trace_id, span_id, flags, is_remote: true, state: None, recorder: None })
     }
 
     /// As a `traceparent`.
     pub fn traceparent(&self) -> String {
-        format!("00-{:032x}-{:016x}-{:02x}", self.trace_id, self.span_id, self.flags)
+        format!("00-{}-{:016x}-{:02x}", self.trace_id, self.span_id, self.flags)
     }
 
     /// As a `tracestate`, if it came with one.
@@ -75,15 +95,54 @@ impl TraceContext {
         self.state.as_deref()
     }
 
-    /// The trace's id, which shows as 32 digits.
-    pub fn trace_id(&self) -> impl fmt::Display + use<> {
-        let id = self.trace_id;
-        fmt::from_fn(move |f| write!(f, "{id:032x}"))
+    /// The trace's id.
+    pub fn trace_id(&self) -> TraceId {
+        self.trace_id
     }
 
-    /// Whether the trace is recorded.
+    /// Whether somebody who had a say before us records the trace, or we do.
     pub fn is_sampled(&self) -> bool {
         self.flags & SAMPLED != 0
+    }
+
+    /// Whether new spans under it are recorded here.
+    pub fn is_recorded(&self) -> bool {
+        self.recorder.is_some()
+    }
+
+    /// The same, recorded by `recorder` from now on.
+    pub(super) fn recorded(self, recorder: Recorder) -> Self {
+        Self { flags: self.flags | SAMPLED, recorder: Some(recorder), ..self }
+    }
+
+    /// The same, for spans of another service.
+    #[must_use]
+    pub fn of_service(&self, service: &Arc<str>) -> Self {
+        let recorder = self.recorder.as_ref().map(|recorder| recorder.of_service(service));
+        Self { recorder, ..self.clone() }
+    }
+
+    /// The span `span_id` of the same trace.
+    pub(super) fn at(&self, span_id: u64) -> Self {
+        Self { span_id, is_remote: false, ..self.clone() }
+    }
+
+    /// As the exporter has it.
+    pub(super) fn span_context(&self) -> SpanContext {
+        let state = self.state.as_deref().and_then(|state| TraceState::from_str(state).ok());
+        SpanContext::new(
+            self.trace_id.0.into(),
+            self.span_id.into(),
+            TraceFlags::new(self.flags),
+            self.is_remote,
+            state.unwrap_or_default(),
+        )
+    }
+}
+
+impl fmt::Display for TraceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
     }
 }
 
@@ -93,7 +152,7 @@ impl Default for TraceContext {
     }
 }
 
-fn new_span_id() -> u64 {
+pub(super) fn new_span_id() -> u64 {
     fastrand::u64(..).max(1)
 }
 
@@ -203,11 +262,11 @@ mod tests {
     }
 
     #[test]
-    fn a_request_goes_on_in_its_clients_trace_with_a_span_of_its_own() {
+    fn a_request_goes_on_in_its_clients_trace() {
         let headers = fields(&[(&TRACEPARENT, VALID), (&TRACESTATE, "rojo=1 , "), (&TRACESTATE, "b@c=t61")]);
         let (parent, context) = (TraceContext::parse(VALID).unwrap(), TraceContext::of_request(&headers));
-        assert_eq!(context.trace_id, parent.trace_id);
-        assert_ne!(context.span_id, parent.span_id);
+        assert_eq!(context.traceparent(), parent.traceparent());
+        assert!(context.is_remote && !context.is_recorded());
         assert_eq!(context.tracestate(), Some("rojo=1,b@c=t61"));
     }
 
@@ -222,7 +281,7 @@ mod tests {
                 (TraceContext::of_request(&fields(list)), TraceContext::of_request(&fields(list)));
             assert_ne!(one.trace_id, other.trace_id);
             assert_eq!((one.tracestate(), one.is_sampled()), (None, false));
-            assert_eq!(TraceContext::parse(&one.traceparent()), Some(one));
+            assert!(TraceContext::parse(&one.traceparent()).is_some());
         }
     }
 

@@ -1,0 +1,107 @@
+//! Whether everybody can use the page: names, contrast, widths, the keyboard.
+
+use serde_json::json;
+use wasmyard_tests::Shop;
+
+use crate::page::{Page, SIZES};
+
+/// Text whose contrast with what is behind it is below 4.5 (WCAG 2.2, success criterion
+/// 1.4.3), as `text: ratio`.
+const FAINT: &str = r#"
+    const canvas = document.createElement('canvas').getContext('2d', { willReadFrequently: true });
+    const rgba = color => {
+        canvas.clearRect(0, 0, 1, 1);
+        canvas.fillStyle = color;
+        canvas.fillRect(0, 0, 1, 1);
+        return [...canvas.getImageData(0, 0, 1, 1).data];
+    };
+    const light = ([r, g, b]) => {
+        const part = value => (value /= 255) <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4;
+        return 0.2126 * part(r) + 0.7152 * part(g) + 0.0722 * part(b);
+    };
+    const behind = element => {
+        for (; element; element = element.parentElement) {
+            const color = rgba(getComputedStyle(element).backgroundColor);
+            if (color[3] === 255) return color;
+        }
+        return [255, 255, 255, 255];
+    };
+    const faint = [];
+    const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+    let seen = 0;
+    while (texts.nextNode()) {
+        const element = texts.currentNode.parentElement;
+        const text = texts.currentNode.data.trim();
+        if (!text || !element.checkVisibility({ visibilityProperty: true }) || element.closest('noscript, :disabled, option')) continue;
+        seen += 1;
+        const [a, b] = [light(rgba(getComputedStyle(element).color)), light(behind(element))];
+        const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+        if (ratio < 4.5) faint.push(`${text}: ${ratio.toFixed(2)}`);
+    }
+    return seen > 50 ? faint : [`only ${seen} texts were seen`];
+"#;
+
+/// What can be used and has no name that is read out, or repeats an id.
+const NAMELESS: &str = r#"
+    const nameless = [...document.querySelectorAll('button, a, input, select, summary, dialog, section, nav')]
+        .filter(element => {
+            const by = element.getAttribute('aria-labelledby');
+            const name = element.getAttribute('aria-label')
+                ?? (by ? document.getElementById(by)?.textContent : null)
+                ?? (element.labels?.length ? element.labels[0].textContent : null)
+                ?? element.textContent;
+            return !name?.trim();
+        })
+        .map(element => element.outerHTML);
+    const ids = [...document.querySelectorAll('[id]')].map(element => element.id);
+    return [...nameless, ...ids.filter((id, index) => ids.indexOf(id) !== index)];
+"#;
+
+/// What is wider than the page, which would have to be scrolled sideways.
+const WIDE: &str =
+    "return document.documentElement.scrollWidth > innerWidth ? document.documentElement.scrollWidth : null";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_can_be_read_at_both_widths_and_in_both_colours() {
+    let shop = Shop::start().await;
+    for (name, width, height) in SIZES {
+        let page = Page::open(&shop.url("/"), (width, height)).await;
+        page.sign_in("diana").await;
+        page.add(&[1, 2]).await;
+        page.shows(8, "processing").await;
+        for theme in ["light", "dark"] {
+            page.click("#theme").await;
+            assert_eq!(
+                page.run("return document.getElementById('theme-name').textContent", &[]).await,
+                theme
+            );
+            assert_eq!(page.run(FAINT, &[]).await, json!([]), "{theme} on a {name}");
+            page.screenshot(&format!("{theme}-{name}")).await;
+        }
+        assert_eq!(page.run(NAMELESS, &[]).await, json!([]));
+        assert_eq!(page.run(WIDE, &[]).await, json!(null), "on a {name}");
+        page.is_clean(&shop).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_keyboard_alone_is_enough_to_sign_in() {
+    let shop = Shop::start().await;
+    let page = Page::of(&shop).await;
+    let focused = "return document.activeElement.id";
+    let mut reached = Vec::new();
+    while reached.last().map(String::as_str) != Some("sign-in") {
+        // Tab, as WebDriver writes it.
+        page.press("\u{e004}").await;
+        reached.push(page.run(focused, &[]).await.as_str().expect("an id").to_owned());
+        assert!(reached.len() < 10, "{reached:?}");
+    }
+    page.press("\u{e007}").await;
+    page.wait_for("the dialog is open", "return document.getElementById('login').open").await;
+    assert_eq!(page.run(focused, &[]).await, "username");
+    for keys in ["alice", "\u{e004}", "alice-password", "\u{e007}"] {
+        page.press(keys).await;
+    }
+    page.is_live().await;
+    assert_eq!(page.text("#who").await, "alice");
+}

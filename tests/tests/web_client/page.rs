@@ -1,0 +1,87 @@
+//! What somebody does on the page.
+
+use std::ops::Deref;
+
+use serde_json::Value;
+use wasmyard_tests::{Browser, Shop};
+
+/// A desktop's page and a phone's, in CSS pixels.
+pub const SIZES: [(&str, u32, u32); 2] = [("desktop", 1280, 900), ("phone", 390, 844)];
+
+/// The web client in a browser of its own.
+pub struct Page(Browser);
+
+impl Page {
+    /// Opens it at an address, as wide and high as that.
+    pub async fn open(address: &str, (width, height): (u32, u32)) -> Self {
+        let browser = Browser::open(width, height).await;
+        browser.goto(address).await;
+        let page = Self(browser);
+        page.wait_for("products are shown", "return document.querySelectorAll('.card').length").await;
+        page
+    }
+
+    /// The shop's own, on a desktop.
+    pub async fn of(shop: &Shop) -> Self {
+        Self::open(&shop.url("/"), (SIZES[0].1, SIZES[0].2)).await
+    }
+
+    /// Signs one of the sample users in, and waits until the stream of events stands.
+    pub async fn sign_in(&self, username: &str) {
+        self.click("#sign-in").await;
+        self.type_into("#username", username).await;
+        self.type_into("#password", &format!("{username}-password")).await;
+        self.click("#login-submit").await;
+        self.wait_for("somebody is signed in", "return !document.getElementById('who').hidden").await;
+        self.is_live().await;
+    }
+
+    /// Waits until the stream of events stands.
+    pub async fn is_live(&self) {
+        self.is_in_state("live").await;
+    }
+
+    /// Waits for a state of the stream.
+    pub async fn is_in_state(&self, state: &str) {
+        let script = format!("return document.getElementById('connection').dataset.state === '{state}'");
+        self.wait_for(&format!("the connection is {state}"), &script).await;
+    }
+
+    /// Waits until the page shows an order in a state.
+    pub async fn shows(&self, order: i64, status: &str) {
+        let script = format!(
+            "return document.querySelector('#orders [data-order=\"{order}\"]')?.dataset.status === '{status}'"
+        );
+        self.wait_for(&format!("order {order} is shown as {status}"), &script).await;
+    }
+
+    /// The orders shown, from above to below.
+    pub async fn orders(&self) -> Value {
+        self.run("return [...document.querySelectorAll('#orders > li')].map(row => +row.dataset.order)", &[])
+            .await
+    }
+
+    /// Puts products into the basket by their ids.
+    pub async fn add(&self, products: &[i32]) {
+        for product in products {
+            self.click(&format!("[data-product=\"{product}\"] button")).await;
+        }
+    }
+
+    /// Checks that nothing was asked of another host, and that nothing was complained about.
+    pub async fn is_clean(&self, shop: &Shop) {
+        let (https, socket) = (shop.url("/"), shop.url("/").replace("https:", "wss:"));
+        let requests = self.requests().await;
+        let foreign = requests.iter().find(|url| !url.starts_with(&https) && !url.starts_with(&socket));
+        assert_eq!(foreign, None);
+        assert_eq!(self.complaints().await, [""; 0]);
+    }
+}
+
+impl Deref for Page {
+    type Target = Browser;
+
+    fn deref(&self) -> &Browser {
+        &self.0
+    }
+}
