@@ -82,11 +82,12 @@ async fn the_metrics_count_what_was_asked_and_answered() {
     assert_eq!(requests(&[("service", "users"), item, ("method", "DELETE"), ("status", "405")]), 1.0);
     assert_eq!(requests(&[("service", ""), ("route", ""), ("status", "404")]), 1.0);
     assert_eq!(requests(&[("service", "orders"), ("method", "POST"), ("status", "201")]), 1.0);
-    // The order asked the two other services.
-    for service in ["users", "products"] {
+    // The order asked the two other services: for the user; for the price, the stock and its
+    // confirmation.
+    for (service, count) in [("users", 1.0), ("products", 3.0)] {
         assert_eq!(
             requests(&[("service", service), ("status", "200"), ("origin", "service")]),
-            1.0,
+            count,
             "{service}"
         );
     }
