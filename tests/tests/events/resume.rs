@@ -157,7 +157,7 @@ async fn a_hundred_cuts_and_many_swaps_cost_no_event_and_double_none() {
 
 /// One connection, of either kind.
 enum Connection {
-    Socket(Listener),
+    Socket(Box<Listener>),
     Source(EventSource),
 }
 
@@ -183,7 +183,10 @@ async fn listen(shop: &Shop, session: &Session, which: i64) -> Vec<i64> {
         // So few that nobody is through before the last cut.
         let count = if cut == CUTS { u64::MAX } else { (random >> 33) % 120 };
         let mut connection = match cut % 2 {
-            0 => Connection::Socket(dialer.open_as(session, &format!("{WS}?after={after}")).await),
+            0 => {
+                let socket = dialer.open_as(session, &format!("{WS}?after={after}")).await;
+                Connection::Socket(Box::new(socket))
+            }
             _ => {
                 let fields = [("authorization", bearer.as_str()), ("last-event-id", after.as_str())];
                 Connection::Source(shop.event_source(SSE, &fields).await)
