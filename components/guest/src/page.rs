@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde::Serialize;
+use utoipa::IntoParams;
 
 use crate::cache::cached_if;
 use crate::query::encode;
@@ -14,9 +15,14 @@ pub const LIMIT_DEFAULT: i32 = 100;
 pub const LIMIT_MAX: i32 = 1_000;
 
 /// Which page of a list a client asks for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub struct Page {
+    /// Where the page begins: a cursor taken from the `Link` of the page before.
+    #[param(rename = "cursor", value_type = Option<String>, required = false)]
     after: i32,
+    /// Items of the page.
+    #[param(minimum = 1, maximum = 1000, default = 100)]
     limit: Option<i32>,
 }
 

@@ -8,9 +8,10 @@
 //! no lock is held across services. The user's existence may come from a cache, as may
 //! a deleted product: the foreign keys have the last word, with the same answer.
 
+use utoipa::ToSchema;
 use wasmyard_guest::{
-    Caller, Fault, Field, Form, Money, Object, OnConstraint, Peer, Problem, Reply, Request, Response,
-    invalidate, write,
+    Caller, Fault, Field, Form, FormProblems, Money, Object, OnConstraint, Peer, Problem, Reply, Request,
+    Response, invalidate, problems, write,
 };
 
 use crate::order::Order;
@@ -19,7 +20,21 @@ use crate::{LIST_KEY, PATH, item_key};
 /// Items of one product in one order: far above any honest order of the shop.
 const QUANTITY_MAX: i32 = 10_000;
 
-/// Answers `POST /api/v1/orders`.
+problems! { NotYours: not_yours(1) }
+
+/// Makes an order.
+///
+/// With a token it is for its caller, and an admin may order for anyone.
+#[utoipa::path(post, path = PATH, request_body(
+    content = NewOrder,
+    example = json!({ "user_id": 1, "product_id": 2, "quantity": 2, "total_price": 1998.00 }),
+), responses(
+    (status = 201, description = "The order that was made.", body = Order, headers(
+        ("Location" = String, description = "Where the order is."),
+    )),
+    FormProblems,
+    NotYours,
+))]
 pub(crate) fn create(request: &Request) -> Result<Response, Problem> {
     let order = NewOrder::read(request)?;
     let user = Peer("users").get(&format!("/api/v1/users/{}", order.user_id))?;
@@ -52,15 +67,20 @@ pub const INSERT: &str = "
     SELECT * FROM made";
 
 /// An order that a client wants to be made.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct NewOrder {
-    /// Who orders.
+    /// Who orders; the caller, unless it says so. Without a token it must.
+    #[schema(value_type = Option<i32>, required = false, minimum = 1, example = 1)]
     pub user_id: i32,
     /// What.
+    #[schema(minimum = 1, example = 2)]
     pub product_id: i32,
     /// How many.
+    #[schema(minimum = 1, maximum = 10000, example = 2)]
     pub quantity: i32,
     /// What the client believes it will cost, if it says so.
+    #[schema(example = 1998.00)]
     pub total_price: Option<Money>,
 }
 
@@ -72,10 +92,7 @@ impl NewOrder {
         let caller = request.caller()?;
         let order = Self::by(caller, request.form(Self::FIELDS)?)?;
         match caller {
-            Some(caller) if !caller.may_see(order.user_id) => {
-                let own = format!("must be your own id, {}, or left out", caller.id);
-                Err(Problem::forbidden_field("user_id", own))
-            }
+            Some(caller) if !caller.may_see(order.user_id) => Err(not_yours(caller.id)),
             _ => Ok(order),
         }
     }
@@ -146,6 +163,10 @@ impl NewOrder {
     }
 }
 
+fn not_yours(caller: i32) -> Problem {
+    Problem::forbidden_field("user_id", format!("must be your own id, {caller}, or left out"))
+}
+
 /// The price in a product as the products service writes it.
 fn price(product: &[u8]) -> Result<Money, Problem> {
     let price = Object::parse(product).ok().and_then(|product| product.field("price"));
@@ -207,6 +228,16 @@ mod tests {
         let body = r#"{"user_id": 1, "product_id": 2, "quantity": 2}"#;
         let refused = refusal(total(body, true, dear).expect_err("a fault"));
         assert!(refused.contains(r#""pointer":"/quantity""#), "{refused}");
+    }
+
+    #[test]
+    fn the_form_has_the_fields_that_are_described() {
+        let schema = serde_json::to_value(<NewOrder as utoipa::PartialSchema>::schema()).expect("JSON");
+        let mut described: Vec<_> = schema["properties"].as_object().expect("fields").keys().collect();
+        let mut read = NewOrder::FIELDS.to_vec();
+        described.sort();
+        read.sort_unstable();
+        assert_eq!(described, read);
     }
 
     #[test]

@@ -1,15 +1,36 @@
 //! Bringing an order to another state.
 
-use wasmyard_guest::{Problem, Request, Response, invalidate, write};
+use utoipa::ToSchema;
+use wasmyard_guest::{FormProblems, Problem, Request, Response, invalidate, problems, write};
 
 use crate::order::Order;
 use crate::workflow::{Status, names};
-use crate::{LIST_KEY, find, item_key, returns};
+use crate::{LIST_KEY, NoSuchOrder, find, item_key, returns};
 
-/// Answers `PATCH /api/v1/orders/{id}/status`.
+/// A change of state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct NewStatus {
+    status: Status,
+}
+
+problems! { IllegalStep: illegal(1, "shipped", &[Status::Delivered], Status::Cancelled) }
+
+/// Brings an order to another state.
+///
+/// From `pending` to `processing`, `shipped` and `delivered`, and from the first two to
+/// `cancelled`, which gives its stock back.
+#[utoipa::path(patch, path = "/api/v1/orders/{id}/status", request_body = NewStatus, params(
+    ("id" = i32, Path, description = "The order's key.", minimum = 1, example = 1),
+), responses(
+    (status = 200, description = "The order as it is now.", body = Order),
+    FormProblems,
+    NoSuchOrder,
+    IllegalStep,
+))]
 pub(crate) fn change(request: &Request) -> Result<Response, Problem> {
     let id = request.id("order")?;
-    let wanted = read(request)?;
+    let NewStatus { status: wanted } = read(request)?;
     let changed = bring(&find(id)?, wanted, request.subject());
     // Also for whoever comes too late to cancel: the first answer may have been lost
     // together with the stock that was to go back. After a failure there is no point.
@@ -25,7 +46,7 @@ pub(crate) fn change(request: &Request) -> Result<Response, Problem> {
 /// is part of the same statement, and so is the stock that a cancelled order owes.
 fn bring(order: &Order, wanted: Status, by: Option<&str>) -> Result<Order, Problem> {
     if !allowed(order).contains(&wanted) {
-        return Err(illegal(order, wanted));
+        return Err(cannot_become(order, wanted));
     }
     let keys = [LIST_KEY.to_owned(), item_key(order.id)];
     let written = write(
@@ -46,11 +67,11 @@ fn bring(order: &Order, wanted: Status, by: Option<&str>) -> Result<Order, Probl
             invalidate(&keys);
             Ok(order)
         }
-        None => Err(illegal(&find(order.id)?, wanted)),
+        None => Err(cannot_become(&find(order.id)?, wanted)),
     }
 }
 
-fn read(request: &Request) -> Result<Status, Problem> {
+fn read(request: &Request) -> Result<NewStatus, Problem> {
     let mut form = request.form(&["status"])?;
     let status = form.required("status", |field| {
         // As long as the column, so that the answer never repeats a megabyte.
@@ -58,7 +79,8 @@ fn read(request: &Request) -> Result<Status, Problem> {
         let reachable = || format!("must be one of {}", names(&Status::REACHABLE).join(", "));
         Status::named(&given).ok_or_else(reachable)
     });
-    form.finish(status).map_err(|problem| problem.with("valid", names(&Status::REACHABLE)))
+    form.finish(status.map(|status| NewStatus { status }))
+        .map_err(|problem| problem.with("valid", names(&Status::REACHABLE)))
 }
 
 /// Where an order may go from where it is; a state that is none of ours leads nowhere.
@@ -66,12 +88,13 @@ fn allowed(order: &Order) -> &'static [Status] {
     Status::named(&order.status).map_or(&[], Status::allowed)
 }
 
-fn illegal(order: &Order, wanted: Status) -> Problem {
-    let Order { id, status: current, .. } = order;
+fn cannot_become(order: &Order, wanted: Status) -> Problem {
+    illegal(order.id, &order.status, allowed(order), wanted)
+}
+
+fn illegal(id: i32, current: &str, allowed: &[Status], wanted: Status) -> Problem {
     let detail = format!("order {id} is {current} and cannot become {}", wanted.name());
-    Problem::conflicting_field("status", detail)
-        .with("current", current.as_str())
-        .with("allowed", names(allowed(order)))
+    Problem::conflicting_field("status", detail).with("current", current).with("allowed", names(allowed))
 }
 
 #[cfg(test)]
@@ -96,8 +119,9 @@ mod tests {
                 "{answer}"
             );
         }
-        assert_eq!(read(&Request::with_json(r#"{"status": "shipped"}"#)), Ok(Status::Shipped));
+        let read = |body| read(&Request::with_json(body)).map(|read| read.status);
+        assert_eq!(read(r#"{"status": "shipped"}"#), Ok(Status::Shipped));
         // A state of an order, though none to go to: the order's own state tells more.
-        assert_eq!(read(&Request::with_json(r#"{"status": "pending"}"#)), Ok(Status::Pending));
+        assert_eq!(read(r#"{"status": "pending"}"#), Ok(Status::Pending));
     }
 }
