@@ -25,6 +25,7 @@ const SHOWN: &[&str] = &[
     "cache",
     "cert",
     "component",
+    "docs_path",
     "health_path",
     "http_port",
     "https_port",

@@ -4,6 +4,7 @@ mod answer;
 pub mod component;
 mod context;
 pub mod deploy;
+mod description;
 mod engine;
 mod entry;
 mod failure;
@@ -17,6 +18,7 @@ mod service;
 mod version;
 
 pub use context::{Context, RequestScope};
+pub use description::{DESCRIPTION_PATH, Description};
 pub use engine::Engine;
 pub use failure::Failure;
 pub use instance::InstanceCounts;

@@ -13,6 +13,7 @@ pub use start::Start;
 pub use swap::Prepared;
 
 use super::component::{ComponentStore, Digest};
+use super::description::Description;
 use super::failure::Failure;
 use super::history::History;
 use super::instance::{InstanceCounts, SharedCounts};
@@ -143,6 +144,12 @@ impl Service {
         let cache = version.cache()?;
         let found = cache.read(key).await?;
         Some(Read { found, counters: cache.counters.clone(), version: version.name().clone() })
+    }
+
+    /// What the active version says of its own API.
+    pub async fn description(&self) -> Option<Arc<Description>> {
+        let version = self.active.load().version.clone();
+        version.description().await
     }
 
     /// Drops instances that have been idle for long.
