@@ -3,7 +3,7 @@
 CARGO_TARGET_DIR ?= target
 export CARGO_TARGET_DIR
 
-.PHONY: help up build test lint setup bench bench-quick bench-platform bench-growth bench-count bench-build bench-guests bench-drivers
+.PHONY: help up build test test-api lint setup bench bench-quick bench-platform bench-growth bench-count bench-build bench-guests bench-drivers
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,6 +22,10 @@ test: ## Run every test
 # With the tests in the same build both share one set of compiled crates.
 	cargo build --workspace --tests --bins
 	cargo test --workspace --no-fail-fast
+
+test-api: ## Make up thousands of requests from the API's description, and check the answers
+	scripts/setup.sh --for-tests
+	scripts/test-api.sh
 
 lint: ## Format, clippy, documentation, licences, compose.yaml; nothing may be left over
 	cargo fmt --all --check
