@@ -112,7 +112,7 @@ macro_rules! problems {
     };
 }
 
-/// The answers that these problems make, by status; what [`problems!`] is made of.
+/// The answers that these problems make, by status; what [`problems!`](crate::problems) is made of.
 pub fn answers(problems: impl IntoIterator<Item = Problem>) -> BTreeMap<String, RefOr<openapi::Response>> {
     let mut answers: BTreeMap<u16, (String, Vec<Problem>)> = BTreeMap::new();
     for problem in problems {
