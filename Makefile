@@ -3,7 +3,7 @@
 CARGO_TARGET_DIR ?= target
 export CARGO_TARGET_DIR
 
-.PHONY: help up build test test-saga lint setup bench bench-quick bench-platform bench-growth bench-count bench-build bench-guests bench-drivers
+.PHONY: help up build test test-api test-saga lint setup bench bench-quick bench-platform bench-growth bench-count bench-build bench-guests bench-drivers
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,6 +27,10 @@ test-saga: ## The long form of the sagas' tests: 300 kills under load, 20 runs o
 	scripts/setup.sh --for-tests
 	cargo build --workspace --tests --bins
 	WASMYARD_TEST_SAGA=long cargo test --package wasmyard-tests --test saga -- --nocapture --test-threads 1 buyers kills
+
+test-api: ## Make up thousands of requests from the API's description, and check the answers
+	scripts/setup.sh --for-tests
+	scripts/test-api.sh
 
 lint: ## Format, clippy, documentation, licences, compose.yaml, alerts; nothing may be left over
 	cargo fmt --all --check

@@ -60,7 +60,7 @@ fi
 have psql || packages+=(postgresql-client)
 if $for_tests; then
     have ab || packages+=(apache2-utils)
-    # Checks compose.yaml.
+    # Checks compose.yaml, and tries the API out.
     python3 -c 'import ensurepip' 2>/dev/null || packages+=(python3-venv)
     # In front of two hosts.
     [ -x /usr/sbin/nginx ] || have nginx || packages+=(nginx-light)

@@ -162,6 +162,10 @@ pub const HEALTH_CHECK_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long each service may take to answer when all are asked for their health: less
 /// than the probes of load balancers wait.
 pub const HEALTH_ALL_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a version may take to describe its API: a hundred times what the shop's take.
+pub const DESCRIPTION_TIMEOUT: Duration = Duration::from_secs(2);
+/// A version's description of its API: the largest of the shop's is 30 KiB.
+pub const DESCRIPTION_BYTES_MAX: usize = MIB;
 /// What is read of a service's own account of its health.
 pub const HEALTH_BYTES_MAX: usize = 16 * KIB;
 /// Versions of a service whose compiled code is kept for a rollback.
@@ -400,6 +404,8 @@ pub const SUBSCRIBER_CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 /// A manifest's file: thousands of services fit in; a wrong file given by mistake
 /// is refused before it is read.
 pub const MANIFEST_BYTES_MAX: u64 = 1024 * 1024;
+/// `server.docs_path`.
+pub const DOCS_PATH: &str = "/api/docs";
 /// `server.health_path`.
 pub const HEALTH_PATH: &str = "/api/health";
 /// Any port; 0 takes a free one.

@@ -11,6 +11,7 @@ use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTI
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde::Serialize;
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
 use crate::limits;
 use crate::runtime::{Failure, RequestId, Response};
@@ -89,7 +90,8 @@ impl Kind {
         self.parts().1
     }
 
-    fn title(self) -> &'static str {
+    /// What problems of this kind have in common, for people.
+    pub fn title(self) -> &'static str {
         self.parts().2
     }
 
@@ -151,17 +153,28 @@ pub struct Problem {
     fields: Vec<(HeaderName, HeaderValue)>,
 }
 
-/// The members of RFC 9457, section 3.1, in its order, and the host's own.
-#[derive(Serialize)]
-struct Members<'a> {
+/// An error of the host's own (RFC 9457), with members of its own where its kind has any.
+// Those of section 3.1 in its order, and the host's own.
+#[derive(Serialize, ToSchema)]
+#[schema(as = HostProblem)]
+pub(crate) struct Members<'a> {
+    /// The kind of problem, a URN.
+    #[schema(example = "urn:wasmyard:problem:not-found")]
     r#type: String,
+    /// The kind of problem, for people.
     title: &'static str,
+    /// The status of the answer.
+    #[schema(minimum = 400, maximum = 599)]
     status: u16,
+    /// What happened this time.
     detail: &'a str,
+    /// The path that was asked for, unless that is what is wrong.
     #[serde(skip_serializing_if = "str::is_empty")]
     instance: &'a str,
+    /// What the host's log has the request under.
     request_id: &'a str,
     #[serde(flatten)]
+    #[schema(ignore)]
     extensions: &'a Map<String, Value>,
 }
 
@@ -209,6 +222,11 @@ impl Problem {
     /// The status of the answer.
     pub fn status(&self) -> StatusCode {
         self.kind.status()
+    }
+
+    /// What happened, as the client reads it.
+    pub fn detail(&self) -> &str {
+        &self.detail
     }
 
     /// The answer to the request `id` for the path `instance`.

@@ -20,12 +20,13 @@ use http::{HeaderValue, Method};
 use percent_encoding::percent_decode_str;
 
 use crate::capability::cache::{self, CacheCounters, NearEntry};
+use crate::gateway::Documents;
 use crate::limiter::{Limit, RouteLimits};
 use crate::limits;
 use crate::manifest;
 use crate::policy::RouteCache;
 use crate::policy::auth::Access;
-use crate::runtime::{Answer, Failure, Request, Service, VersionName};
+use crate::runtime::{Answer, Description, Failure, Request, Service, VersionName};
 use crate::telemetry::{RouteStats, ServiceStats};
 
 /// The router in use. Whoever routes loads it anew for each request.
@@ -54,6 +55,11 @@ pub trait Handler: Send + Sync {
         None
     }
 
+    /// What its active version says of its own API.
+    async fn description(&self) -> Option<Arc<Description>> {
+        None
+    }
+
     /// Answers a request by its deadline.
     async fn handle(&self, request: Request) -> Result<Answer, Failure>;
 }
@@ -78,6 +84,10 @@ impl Handler for Service {
 
     async fn read(&self, key: &str) -> Option<Read> {
         self.read(key).await
+    }
+
+    async fn description(&self) -> Option<Arc<Description>> {
+        self.description().await
     }
 
     async fn handle(&self, request: Request) -> Result<Answer, Failure> {
@@ -112,6 +122,8 @@ pub struct Router {
     services: Vec<Entrance>,
     by_name: HashMap<Arc<str>, usize>,
     settings: Settings,
+    /// The descriptions of these routes, as they were last asked for.
+    documents: Documents,
 }
 
 /// A service, and what of it is reached from where.
@@ -129,6 +141,8 @@ struct Entrance {
 pub struct Settings {
     /// `server.health_path`.
     pub health_path: String,
+    /// `server.docs_path`.
+    pub docs_path: Option<String>,
     /// `server.limits.body_timeout_ms`.
     pub body_timeout: Duration,
     /// `server.trusted_proxies` and `server.proxy_field`.
@@ -141,6 +155,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             health_path: String::new(),
+            docs_path: None,
             body_timeout: limits::BODY_TIMEOUT,
             proxies: manifest::Proxies::default(),
             local: false,
@@ -153,6 +168,7 @@ impl Settings {
     pub fn of(server: &manifest::Server, local: bool) -> Self {
         Self {
             health_path: server.health_path.clone(),
+            docs_path: server.docs_path.clone(),
             body_timeout: server.limits.body_timeout,
             proxies: server.proxies.clone(),
             local,
@@ -230,6 +246,11 @@ impl Router {
         self.by_name.get(service).map(|&index| &self.services[index].internal)
     }
 
+    /// The descriptions of these routes, as they were last asked for.
+    pub(crate) fn documents(&self) -> &Documents {
+        &self.documents
+    }
+
     /// The services, in the manifest's order.
     pub fn services(&self) -> impl Iterator<Item = &Arc<dyn Handler>> {
         self.services.iter().map(|entrance| &entrance.handler)
@@ -304,6 +325,11 @@ pub struct Found {
 }
 
 impl Table {
+    /// The routes, in the manifest's order.
+    pub fn endpoints(&self) -> impl Iterator<Item = &Endpoint> {
+        self.endpoints.iter().map(|endpoint| &**endpoint)
+    }
+
     /// Finds the route for a path as it was sent.
     pub fn find(&self, method: &Method, path: &str) -> Match {
         let Ok(matched) = self.paths.at(path) else { return Match::NotFound };

@@ -2,9 +2,20 @@
 
 use std::time::Duration;
 
+use utoipa::IntoParams;
+
 use crate::bindings::wasmyard::platform::cache::{self, Error, LookupResult, Stored};
 use crate::log::{self, Level};
 use crate::{Problem, Request, Response};
+
+/// What a client may ask of an answer that is cached.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+pub struct Freshness {
+    /// `no-cache`: the answer comes from the database.
+    #[param(rename = "Cache-Control", value_type = String, required = false)]
+    pub cache_control: Option<String>,
+}
 
 /// The JSON body under a key of the cache, or as `read` makes it.
 ///

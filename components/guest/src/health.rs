@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::bindings::wasmyard::platform::{postgres, redis, stats};
 use crate::{Problem, Response};
@@ -20,40 +21,70 @@ pub fn health() -> Result<Response, Problem> {
     Health::of(service, version, database, redis).answer()
 }
 
-#[derive(Debug, Serialize)]
-struct Health {
-    status: &'static str,
+/// Whether a service can do its work.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Health {
+    /// It serves, serves without Redis, or cannot serve.
+    status: Status,
+    /// The service.
+    #[schema(example = "users")]
     service: String,
+    /// The version that answers.
+    #[schema(example = "0123456789ab")]
     version: String,
+    /// Its Postgres.
     database: Backend,
+    /// Its Redis.
     redis: Backend,
 }
 
-#[derive(Debug, Serialize)]
+/// Something that a service needs.
+#[derive(Debug, Serialize, ToSchema)]
 struct Backend {
-    status: &'static str,
+    /// Whether it answers.
+    status: Reachable,
+    /// How long it took to find out.
     latency_ms: f64,
+}
+
+/// How a service is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+#[schema(as = HealthStatus)]
+enum Status {
+    Ok,
+    Degraded,
+    Down,
+}
+
+/// Whether a backend answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+#[schema(as = BackendStatus)]
+enum Reachable {
+    Up,
+    Down,
 }
 
 impl Health {
     fn of(service: String, version: String, database: Backend, redis: Backend) -> Self {
         let status = match (database.status, redis.status) {
-            ("up", "up") => "ok",
-            ("up", _) => "degraded",
-            _ => "down",
+            (Reachable::Up, Reachable::Up) => Status::Ok,
+            (Reachable::Up, Reachable::Down) => Status::Degraded,
+            (Reachable::Down, _) => Status::Down,
         };
         Self { status, service, version, database, redis }
     }
 
     fn answer(&self) -> Result<Response, Problem> {
-        Response::json(if self.status == "down" { 503 } else { 200 }, self)
+        Response::json(if self.status == Status::Down { 503 } else { 200 }, self)
     }
 }
 
 impl Backend {
     fn measure(ask: impl FnOnce() -> bool) -> Self {
         let start = Instant::now();
-        let status = if ask() { "up" } else { "down" };
+        let status = if ask() { Reachable::Up } else { Reachable::Down };
         let latency_ms = (start.elapsed().as_secs_f64() * 100_000.0).round() / 100.0;
         Self { status, latency_ms }
     }

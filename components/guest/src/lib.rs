@@ -35,6 +35,7 @@ mod background;
 mod cache;
 mod caller;
 mod cursor;
+mod description;
 mod fault;
 mod field;
 mod form;
@@ -59,13 +60,14 @@ pub use bindings::wasmyard::platform::postgres::{RowSet, Value};
 pub use bindings::wasmyard::platform::{auth, config, log, postgres, redis, services};
 
 pub use background::{Background, Parked, bindings as background_bindings};
-pub use cache::{cached, invalidate};
+pub use cache::{Freshness, cached, invalidate};
 pub use caller::{ADMIN, Caller};
 pub use cursor::RankedPlace;
+pub use description::{AlsoAt, DESCRIPTION_PATH, FormProblems, QueryProblems, answers, describe};
 pub use fault::Fault;
 pub use field::Field;
 pub use form::Form;
-pub use health::health;
+pub use health::{Health, health};
 pub use money::Money;
 pub use object::Object;
 pub use page::{LIMIT_DEFAULT, LIMIT_MAX, Page, Sort};
@@ -75,8 +77,12 @@ pub use query::Query;
 pub use request::id;
 pub use row::{FromValue, Row, RowError};
 pub use sql::{OnConstraint, SqlError, execute, query, write};
-pub use statistics::{count, statistics};
+pub use statistics::{Statistics, count, statistics};
 pub use timestamp::Timestamp;
+
+// What `problems!` writes refers to it.
+#[doc(hidden)]
+pub use utoipa;
 
 /// A service.
 pub trait Guest {

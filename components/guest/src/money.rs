@@ -5,6 +5,7 @@ use std::fmt;
 use rust_decimal::Decimal;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
 
 use crate::{Field, FromValue, Value};
 
@@ -15,7 +16,8 @@ const DECIMALS: u32 = 2;
 
 /// An amount with two decimals. It is `numeric` in SQL and a JSON number with two
 /// digits on the wire (`999.00`); a float never touches it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ToSchema)]
+#[schema(value_type = f64, minimum = 0, maximum = 99999999.99, multiple_of = 0.01, example = 299.99)]
 pub struct Money(Decimal);
 
 impl Money {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde::Serialize;
+use utoipa::{IntoParams, ToSchema};
 
 use crate::cache::cached_if;
 use crate::query::encode;
@@ -14,16 +15,24 @@ pub const LIMIT_DEFAULT: i32 = 100;
 pub const LIMIT_MAX: i32 = 1_000;
 
 /// Which page of a list a client asks for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub struct Page {
-    /// The last id of the page before.
+    /// Where the page begins: a cursor taken from the `Link` of the page before.
+    // The last id of that page.
+    #[param(rename = "cursor", value_type = Option<String>, required = false)]
     last: Option<i32>,
+    /// Items of the page.
+    #[param(minimum = 1, maximum = 1000, default = 100)]
     limit: Option<i32>,
+    // Not every list has it.
+    #[param(ignore)]
     sort: Sort,
 }
 
 /// From which end a list is read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ToSchema)]
+#[schema(rename_all = "lowercase")]
 pub enum Sort {
     /// In id order, as things were made.
     #[default]

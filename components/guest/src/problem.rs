@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
 use crate::{Fault, Request, Response};
 
@@ -167,6 +168,11 @@ impl Problem {
         self
     }
 
+    /// What problems of its kind have in common, for people.
+    pub fn title(&self) -> &'static str {
+        self.0.kind.title
+    }
+
     /// The status code.
     pub fn status(&self) -> u16 {
         self.0.kind.status
@@ -207,18 +213,31 @@ impl Problem {
     }
 }
 
-/// The members in the order that RFC 9457 explains them, extensions last.
-#[derive(Serialize)]
-struct Document<'a> {
+/// An error (RFC 9457), with members of its own where its kind has any.
+// The members in the order that the RFC explains them, extensions last.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Problem)]
+pub(crate) struct Document<'a> {
+    /// The kind of problem, a URN.
+    #[schema(example = "urn:wasmyard:problem:not-found")]
     r#type: String,
+    /// The kind of problem, for people.
     title: &'static str,
+    /// The status of the answer.
+    #[schema(minimum = 400, maximum = 599)]
     status: u16,
+    /// What happened this time.
     detail: &'a str,
+    /// The path that was asked for.
     instance: &'a str,
+    /// What the host's log has the request under.
     request_id: &'a str,
+    /// What is wrong with which part of the request.
     #[serde(skip_serializing_if = "<[Fault]>::is_empty")]
+    #[schema(max_items = 20)]
     errors: &'a [Fault],
     #[serde(flatten)]
+    #[schema(ignore)]
     members: &'a Map<String, Value>,
 }
 

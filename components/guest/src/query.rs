@@ -2,6 +2,9 @@
 
 use std::ops::RangeInclusive;
 
+use utoipa::ToSchema as _;
+use utoipa::openapi::{ObjectBuilder, OneOfBuilder, Ref, Schema, Type};
+
 use crate::{Money, Problem};
 
 /// A query's parameters, percent-decoded, a plus sign read as a space as HTML forms
@@ -80,6 +83,21 @@ impl Query {
             Some("true") => Ok(true),
             Some(_) => Err(Problem::bad_parameter(name, "must be true or false")),
         }
+    }
+
+    /// The schema of what [`Query::amount`] reads: with `#[param(schema_with = …)]`.
+    pub fn amount_schema() -> Schema {
+        let nothing = ObjectBuilder::new().schema_type(Type::String).enum_values(Some([""]));
+        let description = Some("An amount; empty, as a form sends it, is none.");
+        let amount = Ref::from_schema_name(Money::name());
+        OneOfBuilder::new().description(description).item(amount).item(nothing).build().into()
+    }
+
+    /// The schema of what [`Query::flag`] reads.
+    pub fn flag_schema() -> Schema {
+        let values = Some(["false", "true", ""]);
+        let flag = ObjectBuilder::new().schema_type(Type::String).enum_values(values);
+        flag.default(Some("false".into())).build().into()
     }
 
     /// The same query, encoded, with another value of one parameter.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::bindings::wasmyard::platform::stats::{self, Snapshot};
 use crate::log::{self, Level};
@@ -36,32 +37,49 @@ fn count_rows(count: &str) -> Result<Option<i64>, Problem> {
     Ok(query(count, &[])?.first(|row| row.get("count"))?)
 }
 
-#[derive(Debug, Serialize)]
-struct Statistics {
+/// What a service has done since its host started.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Statistics {
+    /// The service.
+    #[schema(example = "users")]
     service: String,
+    /// The version that answers.
+    #[schema(example = "0123456789ab")]
     version: String,
+    /// When the host started.
+    #[schema(required)]
     since: Option<Timestamp>,
+    /// How many rows the service's table has; `null` when the database does not say.
+    #[schema(required)]
     rows: Option<i64>,
+    /// Requests to the service, whichever version answered.
     requests: Requests,
+    /// Its lookups in the cache.
     cache: Cache,
+    /// How long its answers took, in milliseconds.
     latency_ms: Latency,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = RequestStatistics)]
 struct Requests {
     total: u64,
     in_flight: u64,
     by_status: BTreeMap<String, u64>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = CacheStatistics)]
 struct Cache {
     hits: u64,
     misses: u64,
+    /// Hits among all lookups.
+    #[schema(minimum = 0, maximum = 1)]
     hit_ratio: f64,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = LatencyStatistics)]
 struct Latency {
     p50: f64,
     p90: f64,

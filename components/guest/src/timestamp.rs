@@ -3,12 +3,14 @@
 use std::fmt;
 
 use serde::{Serialize, Serializer};
+use utoipa::ToSchema;
 
 use crate::Value;
 
 /// A point in time to the microsecond, written as RFC 3339 has it, in UTC:
 /// `2025-01-31T12:00:00.25Z`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ToSchema)]
+#[schema(value_type = String, format = DateTime, example = "2025-01-31T12:00:00.25Z")]
 pub struct Timestamp(jiff::Timestamp);
 
 impl Timestamp {

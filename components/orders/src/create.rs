@@ -11,14 +11,38 @@
 //! From there on it is a saga of three steps, each in a transaction of its own: products
 //! reserves the stock, the order is written, products confirms. See `saga`.
 
-use wasmyard_guest::{Money, Object, Peer, Problem, Reply, Request, Response, invalidate};
+use wasmyard_guest::{FormProblems, Money, Object, Peer, Problem, Reply, Request, Response, invalidate};
 
-use crate::idempotency::Key;
-use crate::new_order::NewOrder;
-use crate::saga::{self, Begun, Saga};
+use crate::idempotency::{Key, KeyField};
+use crate::new_order::{NewOrder, NewOrderForm, NotYours};
+use crate::order::Order;
+use crate::saga::{self, Begun, CannotBeMade, Saga};
 use crate::{LIST_KEY, PATH, item_key};
 
-/// Answers `POST /api/v1/orders`.
+/// Makes an order.
+///
+/// With a token it is for its caller, and an admin may order for anyone. The stock of all lines
+/// is taken, or nothing is. With an `Idempotency-Key` a request may be sent again, and makes
+/// one order.
+#[utoipa::path(post, path = PATH, params(KeyField), request_body(
+    content = NewOrderForm,
+    examples(
+        ("one" = (summary = "One product", value = json!({
+            "user_id": 1, "product_id": 2, "quantity": 2, "total_price": 1998.00
+        }))),
+        ("several" = (summary = "Several products", value = json!({
+            "user_id": 1, "items": [{ "product_id": 2, "quantity": 1 }, { "product_id": 9, "quantity": 2 }]
+        }))),
+    ),
+), responses(
+    (status = 201, description = "The order that was made.", body = Order, headers(
+        ("Location" = String, description = "Where the order is."),
+        ("Idempotent-Replayed" = String, description = "`true`: what the first request with the key was answered."),
+    )),
+    FormProblems,
+    NotYours,
+    CannotBeMade,
+))]
 pub(crate) fn create(request: &Request) -> Result<Response, Problem> {
     let key = Key::of(request)?;
     // Before anything else: what was answered once is answered again, whatever has become

@@ -1,14 +1,20 @@
 //! Where an order has been.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 use wasmyard_guest::{Problem, Request, Response, Row, RowError, Timestamp, query};
 
+use crate::NoSuchOrder;
+use crate::workflow::Status;
+
 /// A state that an order has come to.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 struct Step {
+    #[schema(value_type = Status)]
     status: String,
     changed_at: Timestamp,
-    /// The verified caller's subject; `None` without login.
+    /// The verified caller's subject; `null` without login.
+    #[schema(required, example = "1")]
     changed_by: Option<String>,
 }
 
@@ -20,9 +26,17 @@ impl Step {
     }
 }
 
-/// Answers `GET /api/v1/orders/{id}/history`: the oldest step first. An order goes
-/// through five states at most, so there are no pages. To somebody else's, the answer is
-/// that of one that nobody has made.
+/// Tells where an order has been, the oldest step first.
+///
+/// A customer sees their own orders alone: somebody else's is answered like one that nobody
+/// has made.
+#[utoipa::path(get, path = "/api/v1/orders/{id}/history", params(
+    ("id" = i32, Path, description = "The order's key.", minimum = 1, example = 1),
+), responses(
+    (status = 200, description = "The states that it has come to.", body = [Step]),
+    NoSuchOrder,
+))]
+// An order goes through five states at most, so there are no pages.
 pub(crate) fn history(request: &Request) -> Result<Response, Problem> {
     let id = request.id("order")?;
     let owner = request.caller()?.filter(|caller| !caller.is_admin).map(|caller| caller.id);

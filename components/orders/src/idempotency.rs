@@ -7,6 +7,7 @@
 //! leave one without the other. Whatever ends in no order, a 4xx above all, leaves the key
 //! free.
 
+use utoipa::IntoParams;
 use wasmyard_guest::{Fault, Problem, Request, Response, Value, query};
 
 use crate::PATH;
@@ -15,6 +16,22 @@ use crate::PATH;
 const FIELD: &str = "idempotency-key";
 /// Characters of a key.
 const LENGTH_MAX: usize = 255;
+
+/// How the header field is described.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "a description, never a value")]
+pub(crate) struct KeyField {
+    /// Names the request: sent again with the same key and body, it is answered with what the
+    /// first one was, for 24 hours.
+    #[param(
+        rename = "Idempotency-Key",
+        max_length = 255,
+        pattern = r"^[!#-+\x2D-\x5B\x5D-~]+$",
+        example = "8e03978e-40d5-43dd-bc93-6894a57f9324"
+    )]
+    key: Option<String>,
+}
 
 /// A key, whose it is, and what it is used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

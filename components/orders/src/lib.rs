@@ -13,8 +13,10 @@ mod workflow;
 use std::time::Duration;
 
 use order::Order;
+use utoipa::OpenApi;
 use wasmyard_guest::{
-    Guest, Object, Page, Problem, Request, Response, Sort, cached, health, query, statistics,
+    AlsoAt, DESCRIPTION_PATH, Freshness, Guest, Health, Object, Page, Problem, QueryProblems, Request,
+    Response, Sort, Statistics, cached, describe, problems, query,
 };
 
 /// The list changes with every order and every step of one.
@@ -27,6 +29,18 @@ const ITEM_TTL: Duration = Duration::from_secs(300);
 const PATH: &str = "/api/v1/orders";
 /// The list's key in the cache.
 const LIST_KEY: &str = "orders:all";
+
+#[derive(OpenApi)]
+#[openapi(
+    info(title = "Orders", description = "Orders, and the way that they take."),
+    paths(list, create::create, item, status::change, history::history, stats, health),
+    modifiers(&ALSO_AT)
+)]
+struct Description;
+
+/// At the service's own port, beside the paths that all services share.
+const ALSO_AT: AlsoAt =
+    AlsoAt(&[("/api/v1/orders/stats", "/api/v1/stats"), ("/api/v1/orders/health", "/health")]);
 
 struct Orders;
 
@@ -41,15 +55,28 @@ impl Guest for Orders {
             ("GET", "/api/v1/orders/{id}") => item(request),
             ("PATCH", "/api/v1/orders/{id}/status") => status::change(request),
             ("GET", "/api/v1/orders/{id}/history") => history::history(request),
-            ("GET", "/api/v1/orders/stats" | "/api/v1/stats") => {
-                statistics("SELECT count(*) AS count FROM orders")
-            }
+            ("GET", "/api/v1/orders/stats" | "/api/v1/stats") => stats(),
             ("GET", "/api/v1/orders/health" | "/health") => health(),
+            ("GET", DESCRIPTION_PATH) => describe::<Description>(),
             _ => Err(Problem::no_route()),
         }
     }
 }
 
+/// Lists orders, in the order of their ids or the other way round.
+///
+/// A customer sees their own, an admin all.
+#[utoipa::path(get, path = PATH, params(
+    Page,
+    ("sort" = Option<Sort>, Query, description = "Which come first: the oldest, unless it says so."),
+    Freshness,
+), responses(
+    (status = 200, description = "A page of orders.", body = [Order], headers(
+        ("Link" = String, description = "The next page (RFC 8288), if there is one."),
+        ("Cache-Status" = String, description = "What the cache had to do with it (RFC 9211)."),
+    )),
+    QueryProblems,
+))]
 fn list(request: &Request) -> Result<Response, Problem> {
     let page = Page::sorted(&request.query()?)?;
     // A customer's own orders are not cached: each customer's would take a place, and an
@@ -75,7 +102,21 @@ fn read(page: &Page, owner: Option<i32>) -> Result<Vec<Order>, Problem> {
     Ok(query(&orders, &params)?.all(Order::from_row)?)
 }
 
-/// An order. To somebody else's, the answer is that of one that nobody has made.
+problems! { pub(crate) NoSuchOrder: Problem::no_such("order", 9999) }
+
+/// Shows an order.
+///
+/// A customer sees their own orders alone: somebody else's is answered like one that nobody
+/// has made.
+#[utoipa::path(get, path = "/api/v1/orders/{id}", params(
+    ("id" = i32, Path, description = "The order's key.", minimum = 1, example = 1),
+    Freshness,
+), responses(
+    (status = 200, description = "The order.", body = Order, headers(
+        ("Cache-Status" = String, description = "What the cache had to do with it (RFC 9211)."),
+    )),
+    NoSuchOrder,
+))]
 fn item(request: &Request) -> Result<Response, Problem> {
     let (id, caller) = (request.id("order")?, request.caller()?);
     let response = cached(request, &item_key(id), ITEM_TTL, || Ok(Response::json(200, &find(id)?)?.body))?;
@@ -96,6 +137,23 @@ fn owner(order: &[u8]) -> Result<i32, Problem> {
 fn find(id: i32) -> Result<Order, Problem> {
     let orders = query(concat!("SELECT ", order_columns!(), " FROM orders WHERE id = $1"), &[id.into()])?;
     orders.first(Order::from_row)?.ok_or_else(|| Problem::no_such("order", id))
+}
+
+/// Tells what the service has done since its host started.
+#[utoipa::path(get, path = "/api/v1/orders/stats", responses(
+    (status = 200, description = "Its numbers.", body = Statistics),
+))]
+fn stats() -> Result<Response, Problem> {
+    wasmyard_guest::statistics("SELECT count(*) AS count FROM orders")
+}
+
+/// Tells whether the service can do its work.
+#[utoipa::path(get, path = "/api/v1/orders/health", responses(
+    (status = 200, description = "It serves; without Redis it is `degraded`.", body = Health),
+    (status = 503, description = "It cannot serve.", body = Health),
+))]
+fn health() -> Result<Response, Problem> {
+    wasmyard_guest::health()
 }
 
 fn item_key(id: i32) -> String {

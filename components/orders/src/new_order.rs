@@ -1,6 +1,7 @@
 //! An order that a client wants to be made.
 
-use wasmyard_guest::{Caller, Fault, Field, Form, Money, Problem, Request};
+use utoipa::ToSchema;
+use wasmyard_guest::{Caller, Fault, Field, Form, Money, Problem, Request, problems};
 
 use crate::order::Line;
 
@@ -32,10 +33,7 @@ impl NewOrder {
         let caller = request.caller()?;
         let order = Self::by(caller, request.form(Self::FIELDS)?)?;
         match caller {
-            Some(caller) if !caller.may_see(order.user_id) => {
-                let own = format!("must be your own id, {}, or left out", caller.id);
-                Err(Problem::forbidden_field("user_id", own))
-            }
+            Some(caller) if !caller.may_see(order.user_id) => Err(not_yours(caller.id)),
             _ => Ok(order),
         }
     }
@@ -121,6 +119,59 @@ impl NewOrder {
     }
 }
 
+/// The form that [`NewOrder`] is read from, as it is described.
+#[derive(ToSchema)]
+#[schema(as = NewOrder)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "a description, never a value")]
+pub(crate) enum NewOrderForm {
+    /// Of one product.
+    One(OneProduct),
+    /// Of several products, or of one.
+    Several(SeveralProducts),
+}
+
+/// An order of one product.
+#[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "a description, never a value")]
+pub(crate) struct OneProduct {
+    /// Who orders; the caller, unless it says so. Without a token it must.
+    #[schema(minimum = 1, example = 1)]
+    user_id: Option<i32>,
+    /// What.
+    #[schema(minimum = 1, example = 2)]
+    product_id: i32,
+    /// How many.
+    #[schema(minimum = 1, maximum = 10000, example = 2)]
+    quantity: i32,
+    /// What the client believes it will cost, if it says so.
+    #[schema(example = 1998.00)]
+    total_price: Option<Money>,
+}
+
+/// An order of several products, each in one line.
+#[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "a description, never a value")]
+pub(crate) struct SeveralProducts {
+    /// Who orders; the caller, unless it says so. Without a token it must.
+    #[schema(minimum = 1, example = 1)]
+    user_id: Option<i32>,
+    /// What, and how many of each.
+    #[schema(min_items = 1, max_items = 50)]
+    items: Vec<Line>,
+    /// What the client believes it will cost together, if it says so.
+    #[schema(example = 1058.98)]
+    total_price: Option<Money>,
+}
+
+problems! { pub(crate) NotYours: not_yours(1) }
+
+fn not_yours(caller: i32) -> Problem {
+    Problem::forbidden_field("user_id", format!("must be your own id, {caller}, or left out"))
+}
+
 fn id(field: Field<'_>) -> Result<i32, String> {
     field.integer(1..=i32::MAX)
 }
@@ -153,6 +204,8 @@ fn unlike(form: &mut Form<'_>, items: Vec<Line>) -> Option<Vec<Line>> {
 
 #[cfg(test)]
 mod tests {
+    use utoipa::PartialSchema;
+
     use super::*;
 
     fn refusal(problem: Problem) -> String {
@@ -259,6 +312,21 @@ mod tests {
         let body = r#"{"user_id": 1, "product_id": 2, "quantity": 2}"#;
         let refused = refusal(total(body, true, &[Some(Money::max())]).expect_err("a fault"));
         assert!(refused.contains(r#""pointer":"/quantity""#), "{refused}");
+    }
+
+    #[test]
+    fn the_form_has_the_fields_that_are_described() {
+        let fields = |schema| {
+            let schema = serde_json::to_value(schema).expect("JSON");
+            schema["properties"].as_object().expect("fields").keys().cloned().collect::<Vec<_>>()
+        };
+        let mut described = fields(<OneProduct as PartialSchema>::schema());
+        described.extend(fields(<SeveralProducts as PartialSchema>::schema()));
+        let mut read = NewOrder::FIELDS.to_vec();
+        described.sort();
+        described.dedup();
+        read.sort_unstable();
+        assert_eq!(described, read);
     }
 
     #[test]

@@ -1,36 +1,49 @@
 //! An order, as it is stored.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 use wasmyard_guest::{Money, Row, RowError, Timestamp};
 
+use crate::workflow::Status;
+
 /// An order.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct Order {
     /// Its key.
+    #[schema(minimum = 1)]
     pub id: i32,
     /// Who ordered.
+    #[schema(minimum = 1)]
     pub user_id: i32,
     /// What, if it is one product alone.
+    #[schema(required, minimum = 1, example = 2)]
     pub product_id: Option<i32>,
     /// How many of it.
+    #[schema(required, minimum = 1, example = 2)]
     pub quantity: Option<i32>,
     /// What they cost together.
+    #[schema(example = 1998.00)]
     pub total_price: Money,
     /// How far it has come.
+    #[schema(value_type = Status)]
     pub status: String,
     /// When it was made.
     pub created_at: Timestamp,
     /// The lines, if there are several.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, min_items = 2, max_items = 50)]
     pub items: Option<Vec<Line>>,
 }
 
 /// So many of one product.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Line {
     /// What.
+    #[schema(minimum = 1, example = 2)]
     pub product_id: i32,
     /// How many.
+    #[schema(minimum = 1, maximum = 10000, example = 1)]
     pub quantity: i32,
 }
 

@@ -1,16 +1,37 @@
 //! Bringing an order to another state.
 
-use wasmyard_guest::{Problem, Request, Response, invalidate, trace, write};
+use utoipa::ToSchema;
+use wasmyard_guest::{FormProblems, Problem, Request, Response, invalidate, problems, trace, write};
 
 use crate::event::told;
 use crate::order::Order;
 use crate::workflow::{Status, names};
-use crate::{LIST_KEY, find, item_key, order_columns, saga};
+use crate::{LIST_KEY, NoSuchOrder, find, item_key, order_columns, saga};
 
-/// Answers `PATCH /api/v1/orders/{id}/status`.
+/// A change of state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct NewStatus {
+    status: Status,
+}
+
+problems! { IllegalStep: illegal(1, "shipped", &[Status::Delivered], Status::Cancelled) }
+
+/// Brings an order to another state.
+///
+/// From `pending` to `processing`, `shipped` and `delivered`, and from the first two to
+/// `cancelled`, which gives its stock back.
+#[utoipa::path(patch, path = "/api/v1/orders/{id}/status", request_body = NewStatus, params(
+    ("id" = i32, Path, description = "The order's key.", minimum = 1, example = 1),
+), responses(
+    (status = 200, description = "The order as it is now.", body = Order),
+    FormProblems,
+    NoSuchOrder,
+    IllegalStep,
+))]
 pub(crate) fn change(request: &Request) -> Result<Response, Problem> {
     let id = request.id("order")?;
-    let wanted = read(request)?;
+    let NewStatus { status: wanted } = read(request)?;
     let changed = bring(&find(id)?, wanted, request.subject())?;
     if wanted == Status::Cancelled {
         saga::return_or_leave(id);
@@ -24,7 +45,7 @@ pub(crate) fn change(request: &Request) -> Result<Response, Problem> {
 /// owes.
 fn bring(order: &Order, wanted: Status, by: Option<&str>) -> Result<Order, Problem> {
     if !allowed(order).contains(&wanted) {
-        return Err(illegal(order, wanted));
+        return Err(cannot_become(order, wanted));
     }
     let keys = [LIST_KEY.to_owned(), item_key(order.id)];
     let written = write(
@@ -43,7 +64,7 @@ fn bring(order: &Order, wanted: Status, by: Option<&str>) -> Result<Order, Probl
             invalidate(&keys);
             Ok(order)
         }
-        None => Err(illegal(&find(order.id)?, wanted)),
+        None => Err(cannot_become(&find(order.id)?, wanted)),
     }
 }
 
@@ -65,7 +86,7 @@ const BRING: &str = concat!(
     " FROM changed AS orders"
 );
 
-fn read(request: &Request) -> Result<Status, Problem> {
+fn read(request: &Request) -> Result<NewStatus, Problem> {
     let mut form = request.form(&["status"])?;
     let status = form.required("status", |field| {
         // As long as the column, so that the answer never repeats a megabyte.
@@ -73,7 +94,8 @@ fn read(request: &Request) -> Result<Status, Problem> {
         let reachable = || format!("must be one of {}", names(&Status::REACHABLE).join(", "));
         Status::named(&given).ok_or_else(reachable)
     });
-    form.finish(status).map_err(|problem| problem.with("valid", names(&Status::REACHABLE)))
+    form.finish(status.map(|status| NewStatus { status }))
+        .map_err(|problem| problem.with("valid", names(&Status::REACHABLE)))
 }
 
 /// Where an order may go from where it is; a state that is none of ours leads nowhere.
@@ -81,12 +103,13 @@ fn allowed(order: &Order) -> &'static [Status] {
     Status::named(&order.status).map_or(&[], Status::allowed)
 }
 
-fn illegal(order: &Order, wanted: Status) -> Problem {
-    let Order { id, status: current, .. } = order;
+fn cannot_become(order: &Order, wanted: Status) -> Problem {
+    illegal(order.id, &order.status, allowed(order), wanted)
+}
+
+fn illegal(id: i32, current: &str, allowed: &[Status], wanted: Status) -> Problem {
     let detail = format!("order {id} is {current} and cannot become {}", wanted.name());
-    Problem::conflicting_field("status", detail)
-        .with("current", current.as_str())
-        .with("allowed", names(allowed(order)))
+    Problem::conflicting_field("status", detail).with("current", current).with("allowed", names(allowed))
 }
 
 #[cfg(test)]
@@ -111,8 +134,9 @@ mod tests {
                 "{answer}"
             );
         }
-        assert_eq!(read(&Request::with_json(r#"{"status": "shipped"}"#)), Ok(Status::Shipped));
+        let read = |body| read(&Request::with_json(body)).map(|read| read.status);
+        assert_eq!(read(r#"{"status": "shipped"}"#), Ok(Status::Shipped));
         // A state of an order, though none to go to: the order's own state tells more.
-        assert_eq!(read(&Request::with_json(r#"{"status": "pending"}"#)), Ok(Status::Pending));
+        assert_eq!(read(r#"{"status": "pending"}"#), Ok(Status::Pending));
     }
 }

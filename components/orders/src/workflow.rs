@@ -1,7 +1,10 @@
 //! The states of an order, and the ways between them.
 
+use utoipa::ToSchema;
+
 /// How far an order has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ToSchema)]
+#[schema(rename_all = "lowercase", as = OrderStatus)]
 pub(crate) enum Status {
     /// Made.
     Pending,

@@ -8,9 +8,11 @@ pub mod search;
 use std::time::Duration;
 
 use category::Category;
-use product::{NewProduct, Product};
+use product::{NewProduct, NewStock, Product};
+use utoipa::OpenApi;
 use wasmyard_guest::{
-    Guest, Page, Problem, Request, Response, RowSet, cached, health, invalidate, query, statistics, write,
+    AlsoAt, DESCRIPTION_PATH, FormProblems, Freshness, Guest, Health, Page, Problem, QueryProblems, Request,
+    Response, RowSet, Statistics, cached, describe, invalidate, problems, query, write,
 };
 
 /// The lists change with every new product and every change of stock.
@@ -23,6 +25,18 @@ const ITEM_TTL: Duration = Duration::from_secs(300);
 const PATH: &str = "/api/v1/products";
 /// The list's key in the cache.
 const LIST_KEY: &str = "products:all";
+
+#[derive(OpenApi)]
+#[openapi(
+    info(title = "Products", description = "What the shop sells, and how much of it there is."),
+    paths(list, create, item, set_stock, search::search, stats, health),
+    modifiers(&ALSO_AT)
+)]
+struct Description;
+
+/// At the service's own port, beside the paths that all services share.
+const ALSO_AT: AlsoAt =
+    AlsoAt(&[("/api/v1/products/stats", "/api/v1/stats"), ("/api/v1/products/health", "/health")]);
 
 struct Products;
 
@@ -39,22 +53,37 @@ impl Guest for Products {
             ("PUT", "/internal/reservations/{id}") => reservation::reserve(request),
             ("DELETE", "/internal/reservations/{id}") => reservation::release(request),
             ("PUT", "/internal/reservations/{id}/confirmation") => reservation::confirm(request),
-            ("GET", "/api/v1/products/stats" | "/api/v1/stats") => {
-                statistics("SELECT count(*) AS count FROM products")
-            }
+            ("GET", "/api/v1/products/stats" | "/api/v1/stats") => stats(),
             ("GET", "/api/v1/products/health" | "/health") => health(),
+            ("GET", DESCRIPTION_PATH) => describe::<Description>(),
             _ => Err(Problem::no_route()),
         }
     }
 }
 
+/// What narrows a list.
+#[derive(utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+struct Filter<'a> {
+    /// Only products of this category, in upper or lower case.
+    category: Option<&'a str>,
+}
+
+/// Lists products, in the order of their ids.
+#[utoipa::path(get, path = PATH, params(Filter<'_>, Page, Freshness), responses(
+    (status = 200, description = "A page of products.", body = [Product], headers(
+        ("Link" = String, description = "The next page (RFC 8288), if there is one."),
+        ("Cache-Status" = String, description = "What the cache had to do with it (RFC 9211)."),
+    )),
+    QueryProblems,
+))]
 fn list(request: &Request) -> Result<Response, Problem> {
     let parameters = request.query()?;
     let page = Page::of(&parameters)?;
     // `?category=`, as an empty form field sends it, asks for no category.
-    match parameters.get("category").filter(|name| !name.is_empty()) {
-        None => list_all(request, &page),
-        Some(name) => list_category(request, &page, name),
+    match (Filter { category: parameters.given("category") }) {
+        Filter { category: None } => list_all(request, &page),
+        Filter { category: Some(name) } => list_category(request, &page, name),
     }
 }
 
@@ -86,6 +115,18 @@ fn list_category(request: &Request, page: &Page, name: &str) -> Result<Response,
     Ok(page.link(response, PATH, &[("category", name)]))
 }
 
+problems! { NoSuchProduct: Problem::no_such("product", 9999) }
+
+/// Shows a product.
+#[utoipa::path(get, path = "/api/v1/products/{id}", params(
+    ("id" = i32, Path, description = "The product's key.", minimum = 1, example = 1),
+    Freshness,
+), responses(
+    (status = 200, description = "The product.", body = Product, headers(
+        ("Cache-Status" = String, description = "What the cache had to do with it (RFC 9211)."),
+    )),
+    NoSuchProduct,
+))]
 fn item(request: &Request) -> Result<Response, Problem> {
     let id = request.id("product")?;
     cached(request, &item_key(id), ITEM_TTL, || {
@@ -98,6 +139,13 @@ fn item(request: &Request) -> Result<Response, Problem> {
     })
 }
 
+/// Makes a product.
+#[utoipa::path(post, path = PATH, request_body = NewProduct, responses(
+    (status = 201, description = "The product that was made.", body = Product, headers(
+        ("Location" = String, description = "Where the product is."),
+    )),
+    FormProblems,
+))]
 fn create(request: &Request) -> Result<Response, Problem> {
     let NewProduct { name, description, price, stock, category } = NewProduct::read(request)?;
     let keys = write_keys(None, category.as_deref().and_then(Category::named));
@@ -111,9 +159,17 @@ fn create(request: &Request) -> Result<Response, Problem> {
     Response::created(&format!("{PATH}/{}", product.id), &product)
 }
 
+/// Sets how many of a product there are.
+#[utoipa::path(patch, path = "/api/v1/products/{id}/stock", request_body = NewStock, params(
+    ("id" = i32, Path, description = "The product's key.", minimum = 1, example = 1),
+), responses(
+    (status = 200, description = "The product as it is now.", body = Product),
+    FormProblems,
+    NoSuchProduct,
+))]
 fn set_stock(request: &Request) -> Result<Response, Problem> {
     let id = request.id("product")?;
-    let stock = product::read_stock(request)?;
+    let NewStock { stock } = NewStock::read(request)?;
     // Where the statement's fate is unknown so is the category, whose list may then
     // show the old stock for its 60 s.
     let written = write(
@@ -134,6 +190,23 @@ fn changed(written: &RowSet) -> Result<Option<Product>, Problem> {
     let folded = written.first(|row| row.get::<Option<String>>("folded"))?.flatten();
     invalidate(&write_keys(Some(product.id), folded.as_deref().and_then(Category::named)));
     Ok(Some(product))
+}
+
+/// Tells what the service has done since its host started.
+#[utoipa::path(get, path = "/api/v1/products/stats", responses(
+    (status = 200, description = "Its numbers.", body = Statistics),
+))]
+fn stats() -> Result<Response, Problem> {
+    wasmyard_guest::statistics("SELECT count(*) AS count FROM products")
+}
+
+/// Tells whether the service can do its work.
+#[utoipa::path(get, path = "/api/v1/products/health", responses(
+    (status = 200, description = "It serves; without Redis it is `degraded`.", body = Health),
+    (status = 503, description = "It cannot serve.", body = Health),
+))]
+fn health() -> Result<Response, Problem> {
+    wasmyard_guest::health()
 }
 
 fn write_keys(id: Option<i32>, category: Option<Category>) -> Vec<String> {

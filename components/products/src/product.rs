@@ -1,6 +1,7 @@
 //! A product, as it is stored and as it is asked for.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 use wasmyard_guest::{Field, Form, Money, Problem, Request, Row, RowError, Timestamp};
 
 use crate::category;
@@ -12,19 +13,24 @@ const NAME_LENGTH_MAX: usize = 100;
 const DESCRIPTION_LENGTH_MAX: usize = 2_000;
 
 /// A product.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct Product {
     /// Its key.
+    #[schema(minimum = 1)]
     pub id: i32,
     /// What it is called.
+    #[schema(example = "Smart Watch")]
     pub name: String,
     /// What there is to say about it.
+    #[schema(required, example = "Fitness tracking smartwatch")]
     pub description: Option<String>,
     /// What one costs.
     pub price: Money,
     /// How many there are.
+    #[schema(minimum = 0, example = 75)]
     pub stock: i32,
     /// The category, as it was written.
+    #[schema(required, example = "Electronics")]
     pub category: Option<String>,
     /// When it was made.
     pub created_at: Timestamp,
@@ -45,17 +51,22 @@ impl Product {
 }
 
 /// A product that a client wants to be made.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct NewProduct {
-    /// What it is called.
+    /// What it is called: one line.
+    #[schema(min_length = 1, max_length = 100, example = "Smart Watch")]
     pub name: String,
     /// What there is to say about it.
+    #[schema(max_length = 2000, example = "Fitness tracking smartwatch")]
     pub description: Option<String>,
     /// What one costs.
     pub price: Money,
     /// How many there are.
+    #[schema(value_type = Option<i32>, required = false, minimum = 0, default = 0, example = 75)]
     pub stock: i32,
-    /// The category, as it was written.
+    /// The category: one line, without spaces around it.
+    #[schema(min_length = 1, max_length = 50, example = "Electronics")]
     pub category: Option<String>,
 }
 
@@ -91,11 +102,21 @@ impl NewProduct {
     }
 }
 
-/// The body of a change of stock.
-pub(crate) fn read_stock(request: &Request) -> Result<i32, Problem> {
-    let mut form = request.form(&["stock"])?;
-    let count = form.required("stock", stock);
-    form.finish(count)
+/// A change of stock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewStock {
+    /// How many there are now.
+    #[schema(minimum = 0, example = 45)]
+    pub(crate) stock: i32,
+}
+
+impl NewStock {
+    pub(crate) fn read(request: &Request) -> Result<Self, Problem> {
+        let mut form = request.form(&["stock"])?;
+        let count = form.required("stock", stock);
+        form.finish(count.map(|stock| Self { stock }))
+    }
 }
 
 fn stock(field: Field<'_>) -> Result<i32, String> {
@@ -161,10 +182,20 @@ mod tests {
     }
 
     #[test]
+    fn the_form_has_the_fields_that_are_described() {
+        let schema = serde_json::to_value(<NewProduct as utoipa::PartialSchema>::schema()).expect("JSON");
+        let mut described: Vec<_> = schema["properties"].as_object().expect("fields").keys().collect();
+        let mut read = NewProduct::FIELDS.to_vec();
+        described.sort();
+        read.sort_unstable();
+        assert_eq!(described, read);
+    }
+
+    #[test]
     fn a_change_of_stock_is_one_number() {
-        assert_eq!(read_stock(&Request::with_json(r#"{"stock": 45}"#)), Ok(45));
-        assert!(read_stock(&Request::with_json(r#"{"stock": 45, "price": 1}"#)).is_err());
-        assert!(read_stock(&Request::with_json("{}")).is_err());
+        assert_eq!(NewStock::read(&Request::with_json(r#"{"stock": 45}"#)), Ok(NewStock { stock: 45 }));
+        assert!(NewStock::read(&Request::with_json(r#"{"stock": 45, "price": 1}"#)).is_err());
+        assert!(NewStock::read(&Request::with_json("{}")).is_err());
     }
 
     #[test]

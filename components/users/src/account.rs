@@ -1,7 +1,8 @@
 //! What the service knows of somebody who logs in.
 
 use serde::Serialize;
-use wasmyard_guest::{Problem, Request, Response, Row, RowError, query};
+use utoipa::ToSchema;
+use wasmyard_guest::{Problem, Request, Response, Row, RowError, problems, query};
 
 /// Whose password is to be verified.
 pub(crate) struct Account {
@@ -32,17 +33,25 @@ impl Account {
 }
 
 /// The caller as they see themselves.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 struct Me {
+    #[schema(minimum = 1)]
     id: i32,
+    #[schema(example = "alice")]
     username: String,
+    #[schema(format = Email, example = "alice@example.com")]
     email: String,
+    /// `customer` or `admin`.
+    #[schema(example = "customer")]
     role: String,
 }
 
-/// Answers `GET /api/v1/auth/me`.
+/// Tells who is logged in.
+#[utoipa::path(get, path = "/api/v1/auth/me", tag = "auth", responses(
+    (status = 200, description = "The token's user.", body = Me),
+    Gone,
+))]
 pub(crate) fn me(request: &Request) -> Result<Response, Problem> {
-    let gone = || Problem::unauthorized("The token's user is not there any more.");
     let caller = request.caller()?.ok_or_else(gone)?;
     let found = query(
         "SELECT users.id, users.username, users.email, accounts.role
@@ -52,6 +61,12 @@ pub(crate) fn me(request: &Request) -> Result<Response, Problem> {
     let me = found.first(Me::from_row)?.ok_or_else(gone)?;
     Ok(Response::json(200, &me)?.with_header("cache-control", "no-store"))
 }
+
+fn gone() -> Problem {
+    Problem::unauthorized("The token's user is not there any more.")
+}
+
+problems! { Gone: gone() }
 
 impl Me {
     fn from_row(row: Row<'_>) -> Result<Self, RowError> {

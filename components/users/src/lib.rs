@@ -9,9 +9,10 @@ pub mod user;
 use std::time::Duration;
 
 use user::{NewUser, User};
+use utoipa::OpenApi;
 use wasmyard_guest::{
-    Guest, OnConstraint, Page, Problem, Request, Response, cached, health, invalidate, query, statistics,
-    write,
+    AlsoAt, DESCRIPTION_PATH, FormProblems, Freshness, Guest, Health, OnConstraint, Page, Problem,
+    QueryProblems, Request, Response, Statistics, cached, describe, invalidate, problems, query, write,
 };
 
 /// The list changes with every new user, and a change in `psql` should show soon.
@@ -23,6 +24,18 @@ const ITEM_TTL: Duration = Duration::from_secs(300);
 const PATH: &str = "/api/v1/users";
 /// The list's key in the cache.
 const LIST_KEY: &str = "users:all";
+
+#[derive(OpenApi)]
+#[openapi(
+    info(title = "Users", description = "Users of the shop, and their logins."),
+    paths(list, create, item, session::login, session::refresh, session::logout, account::me, stats, health),
+    modifiers(&ALSO_AT)
+)]
+struct Description;
+
+/// At the service's own port, beside the paths that all services share.
+const ALSO_AT: AlsoAt =
+    AlsoAt(&[("/api/v1/users/stats", "/api/v1/stats"), ("/api/v1/users/health", "/health")]);
 
 struct Users;
 
@@ -38,15 +51,22 @@ impl Guest for Users {
             ("POST", "/api/v1/auth/refresh") => session::refresh(request),
             ("POST", "/api/v1/auth/logout") => session::logout(request),
             ("GET", "/api/v1/auth/me") => account::me(request),
-            ("GET", "/api/v1/users/stats" | "/api/v1/stats") => {
-                statistics("SELECT count(*) AS count FROM users")
-            }
+            ("GET", "/api/v1/users/stats" | "/api/v1/stats") => stats(),
             ("GET", "/api/v1/users/health" | "/health") => health(),
+            ("GET", DESCRIPTION_PATH) => describe::<Description>(),
             _ => Err(Problem::no_route()),
         }
     }
 }
 
+/// Lists users, in the order of their ids.
+#[utoipa::path(get, path = PATH, params(Page, Freshness), responses(
+    (status = 200, description = "A page of users.", body = [User], headers(
+        ("Link" = String, description = "The next page (RFC 8288), if there is one."),
+        ("Cache-Status" = String, description = "What the cache had to do with it (RFC 9211)."),
+    )),
+    QueryProblems,
+))]
 fn list(request: &Request) -> Result<Response, Problem> {
     let page = Page::of(&request.query()?)?;
     let response = page.cached(request, LIST_KEY, LIST_TTL, || {
@@ -59,6 +79,18 @@ fn list(request: &Request) -> Result<Response, Problem> {
     Ok(page.link(response, PATH, &[]))
 }
 
+problems! { NoSuchUser: Problem::no_such("user", 9999) }
+
+/// Shows a user.
+#[utoipa::path(get, path = "/api/v1/users/{id}", params(
+    ("id" = i32, Path, description = "The user's key.", minimum = 1, example = 1),
+    Freshness,
+), responses(
+    (status = 200, description = "The user.", body = User, headers(
+        ("Cache-Status" = String, description = "What the cache had to do with it (RFC 9211)."),
+    )),
+    NoSuchUser,
+))]
 fn item(request: &Request) -> Result<Response, Problem> {
     let id = request.id("user")?;
     cached(request, &item_key(id), ITEM_TTL, || {
@@ -68,6 +100,16 @@ fn item(request: &Request) -> Result<Response, Problem> {
     })
 }
 
+problems! { Taken: username_taken("alice"), email_taken("alice@example.com") }
+
+/// Makes a user.
+#[utoipa::path(post, path = PATH, request_body = NewUser, responses(
+    (status = 201, description = "The user that was made.", body = User, headers(
+        ("Location" = String, description = "Where the user is."),
+    )),
+    FormProblems,
+    Taken,
+))]
 fn create(request: &Request) -> Result<Response, Problem> {
     let NewUser { username, email, password } = NewUser::read(request)?;
     let (name, address, keys) = (username.as_str().into(), email.as_str().into(), [LIST_KEY.to_owned()]);
@@ -89,15 +131,36 @@ fn create(request: &Request) -> Result<Response, Problem> {
         ),
     };
     let users = written
-        .on_constraint("users_username_key", || {
-            Problem::conflicting_field("username", format!("duplicate username: {username} is taken"))
-        })
-        .on_constraint("users_email_key", || {
-            Problem::conflicting_field("email", format!("duplicate email: {email} is taken"))
-        })?;
+        .on_constraint("users_username_key", || username_taken(&username))
+        .on_constraint("users_email_key", || email_taken(&email))?;
     let user = users.first(User::from_row)?.ok_or_else(|| Problem::internal("INSERT returned no row"))?;
     invalidate(&[LIST_KEY.to_owned(), item_key(user.id)]);
     Response::created(&format!("{PATH}/{}", user.id), &user)
+}
+
+fn username_taken(username: &str) -> Problem {
+    Problem::conflicting_field("username", format!("duplicate username: {username} is taken"))
+}
+
+fn email_taken(email: &str) -> Problem {
+    Problem::conflicting_field("email", format!("duplicate email: {email} is taken"))
+}
+
+/// Tells what the service has done since its host started.
+#[utoipa::path(get, path = "/api/v1/users/stats", responses(
+    (status = 200, description = "Its numbers.", body = Statistics),
+))]
+fn stats() -> Result<Response, Problem> {
+    wasmyard_guest::statistics("SELECT count(*) AS count FROM users")
+}
+
+/// Tells whether the service can do its work.
+#[utoipa::path(get, path = "/api/v1/users/health", responses(
+    (status = 200, description = "It serves; without Redis it is `degraded`.", body = Health),
+    (status = 503, description = "It cannot serve.", body = Health),
+))]
+fn health() -> Result<Response, Problem> {
+    wasmyard_guest::health()
 }
 
 fn item_key(id: i32) -> String {

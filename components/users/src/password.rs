@@ -3,6 +3,7 @@
 use std::fmt;
 use std::ops::RangeInclusive;
 
+use utoipa::ToSchema;
 use wasmyard_guest::auth::{self, Error};
 use wasmyard_guest::{Field, Problem};
 
@@ -11,7 +12,8 @@ use wasmyard_guest::{Field, Problem};
 const LENGTH: RangeInclusive<usize> = 8..=128;
 
 /// A password, which no log and no answer shows.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, ToSchema)]
+#[schema(value_type = String, format = Password, min_length = 8, max_length = 128, example = "correct horse")]
 pub struct Password(String);
 
 impl Password {
@@ -58,13 +60,15 @@ impl fmt::Debug for Password {
     }
 }
 
+/// The answer while too many passwords wait to be hashed.
+pub(crate) fn busy(seconds: u64) -> Problem {
+    let busy = Problem::unavailable("Too many log in at this moment; try again.", "passwords wait");
+    busy.with_header("retry-after", seconds.to_string())
+}
+
 fn problem(error: &Error) -> Problem {
     match error {
-        Error::Busy(retry_ms) => {
-            let seconds = retry_ms.div_ceil(1_000).max(1).to_string();
-            let busy = Problem::unavailable("Too many log in at this moment; try again.", "passwords wait");
-            busy.with_header("retry-after", seconds)
-        }
+        Error::Busy(retry_ms) => busy(retry_ms.div_ceil(1_000).max(1)),
         Error::TooLong => Problem::internal("a password that fits the form is too long for the host"),
         Error::BadHash(reason) => Problem::internal(format!("a stored hash cannot be verified: {reason}")),
     }

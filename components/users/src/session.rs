@@ -6,12 +6,15 @@
 //! of two uses at the same moment the first.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 use wasmyard_guest::auth::{self, OpaqueToken};
 use wasmyard_guest::postgres::{self, Isolation, Statement, Transaction};
-use wasmyard_guest::{Field, Problem, Request, Response, RowError, SqlError, Value, execute};
+use wasmyard_guest::{
+    Field, FormProblems, Problem, Request, Response, RowError, SqlError, Value, execute, problems,
+};
 
 use crate::account::Account;
-use crate::password::Password;
+use crate::password::{Password, busy};
 
 /// Characters of a refresh token that are looked at; one has 43.
 const TOKEN_LENGTH_MAX: usize = 128;
@@ -19,18 +22,44 @@ const TOKEN_LENGTH_MAX: usize = 128;
 /// oldest makes room for a new one.
 const SESSIONS_MAX: i32 = 50;
 
-/// Answers `POST /api/v1/auth/login`. A name that nobody has, an account without a
-/// password and a wrong password have the same answer, after the same work.
-pub(crate) fn login(request: &Request) -> Result<Response, Problem> {
-    let mut form = request.form(&["username", "password"])?;
-    let username = form.required("username", |field| field.line(1..=50));
-    let password = form.required("password", Password::read_attempt);
-    let (username, password) = form.finish(username.zip(password))?;
+/// A login.
+#[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
+struct Login {
+    #[schema(min_length = 1, max_length = 50, example = "alice")]
+    username: String,
+    // One that is too short for a password is tried too.
+    #[schema(value_type = String, format = Password, min_length = 1, max_length = 128, example = "alice-password")]
+    password: Password,
+}
 
+impl Login {
+    fn read(request: &Request) -> Result<Self, Problem> {
+        let mut form = request.form(&["username", "password"])?;
+        let username = form.required("username", |field| field.line(1..=50));
+        let password = form.required("password", Password::read_attempt);
+        let login = || Some(Self { username: username?, password: password? });
+        form.finish(login())
+    }
+}
+
+problems! { WrongLogin: wrong_login(), busy(2) }
+
+/// Logs somebody in.
+///
+/// A name that nobody has, an account without a password and a wrong password have the same
+/// answer, after the same work.
+#[utoipa::path(post, path = "/api/v1/auth/login", tag = "auth", request_body = Login, responses(
+    (status = 200, description = "Tokens; the access token is good for 15 minutes.", body = Granted),
+    FormProblems,
+    WrongLogin,
+))]
+pub(crate) fn login(request: &Request) -> Result<Response, Problem> {
+    let Login { username, password } = Login::read(request)?;
     let account = Account::named(&username)?;
     let right = password.is(account.as_ref().map(|account| account.password_hash.as_str()))?;
     let Some(account) = account.filter(|_| right) else {
-        return Err(Problem::unauthorized("The username or the password is wrong."));
+        return Err(wrong_login());
     };
     let token = auth::new_opaque_token();
     let make_room = "DELETE FROM sessions WHERE user_id = $1 AND id NOT IN (
@@ -49,7 +78,24 @@ pub(crate) fn login(request: &Request) -> Result<Response, Problem> {
     granted(account.id, &account.role, token)
 }
 
-/// Answers `POST /api/v1/auth/refresh`.
+/// A refresh token.
+#[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
+struct Refresh {
+    #[schema(min_length = 1, max_length = 128, example = "vJ5oR2l1dX0mYt8kq3Zb7cN4wHs6eQfGaLpTiUxEoKw")]
+    refresh_token: String,
+}
+
+problems! { Refused: refused() }
+
+/// Gives the next tokens for a refresh token, which is good once.
+///
+/// One that is used a second time ends its session.
+#[utoipa::path(post, path = "/api/v1/auth/refresh", tag = "auth", request_body = Refresh, responses(
+    (status = 200, description = "The next tokens.", body = Granted),
+    FormProblems,
+    Refused,
+))]
 pub(crate) fn refresh(request: &Request) -> Result<Response, Problem> {
     let digest = read_digest(request)?;
     let transaction = postgres::begin(Isolation::ReadCommitted).map_err(SqlError::from)?;
@@ -85,9 +131,14 @@ pub(crate) fn refresh(request: &Request) -> Result<Response, Problem> {
     granted(old.user_id, &old.role, next)
 }
 
-/// Answers `POST /api/v1/auth/logout`: the session of the token ends. A token that is none
-/// is no error (RFC 7009, section 2.2): what was to be gone is gone. Access tokens are
-/// good until they expire.
+/// Ends the session of a refresh token.
+///
+/// A token that is none is no error: what was to be gone is gone (RFC 7009, section 2.2).
+/// Access tokens are good until they expire.
+#[utoipa::path(post, path = "/api/v1/auth/logout", tag = "auth", request_body = Refresh, responses(
+    (status = 204, description = "There is no such session any more."),
+    FormProblems,
+))]
 pub(crate) fn logout(request: &Request) -> Result<Response, Problem> {
     let digest = read_digest(request)?;
     execute(
@@ -130,12 +181,17 @@ impl Token {
     }
 }
 
-/// RFC 6749, section 5.1.
-#[derive(Serialize)]
+/// Tokens (RFC 6749, section 5.1).
+#[derive(Serialize, ToSchema)]
 struct Granted {
+    /// Sent with a request as `Authorization: Bearer …`.
     access_token: String,
+    #[schema(example = "Bearer")]
     token_type: &'static str,
+    /// Seconds that the access token is good for.
+    #[schema(example = 900)]
     expires_in: u32,
+    /// Gives the next tokens, once.
     refresh_token: String,
 }
 
@@ -153,7 +209,12 @@ fn granted(user_id: i32, role: &str, refresh: OpaqueToken) -> Result<Response, P
 fn read_digest(request: &Request) -> Result<Vec<u8>, Problem> {
     let mut form = request.form(&["refresh_token"])?;
     let token = form.required("refresh_token", |field: Field<'_>| field.secret(1..=TOKEN_LENGTH_MAX));
-    Ok(auth::digest(&form.finish(token)?))
+    let refresh = form.finish(token.map(|refresh_token| Refresh { refresh_token }))?;
+    Ok(auth::digest(&refresh.refresh_token))
+}
+
+fn wrong_login() -> Problem {
+    Problem::unauthorized("The username or the password is wrong.")
 }
 
 /// The same for a token that never was, one that was used and one that has expired.

@@ -1,19 +1,23 @@
 //! A user, as it is stored and as it is asked for.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 use wasmyard_guest::{Field, Form, Problem, Request, Row, RowError, Timestamp};
 
 use crate::email;
 use crate::password::Password;
 
 /// A user.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct User {
     /// Its key.
+    #[schema(minimum = 1)]
     pub id: i32,
     /// The name, unique in the shop.
+    #[schema(max_length = 50, example = "alice")]
     pub username: String,
     /// The address, unique in the shop.
+    #[schema(format = Email, max_length = 100, example = "alice@example.com")]
     pub email: String,
     /// When it was made.
     pub created_at: Timestamp,
@@ -31,11 +35,14 @@ impl User {
 }
 
 /// A user that a client wants to be made.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct NewUser {
-    /// The name.
+    /// The name: letters and digits of any script, `.`, `_` and `-`.
+    #[schema(min_length = 1, max_length = 50, example = "eddie")]
     pub username: String,
     /// The address.
+    #[schema(format = Email, max_length = 100, example = "eddie@example.com")]
     pub email: String,
     /// What they want to log in with; without one, nobody logs in as this user.
     pub password: Option<Password>,
@@ -120,6 +127,16 @@ mod tests {
             let (status, body) = with_username(name).expect_err(name);
             assert!(status == 422 && body.contains(r#""pointer":"/username""#), "{name:?}: {body}");
         }
+    }
+
+    #[test]
+    fn the_form_has_the_fields_that_are_described() {
+        let schema = serde_json::to_value(<NewUser as utoipa::PartialSchema>::schema()).expect("JSON");
+        let mut described: Vec<_> = schema["properties"].as_object().expect("fields").keys().collect();
+        let mut read = NewUser::FIELDS.to_vec();
+        described.sort();
+        read.sort_unstable();
+        assert_eq!(described, read);
     }
 
     #[test]

@@ -77,6 +77,7 @@ fn show(ready: &Ready, local: bool) -> String {
     if let Some(http) = ready.http {
         rows.push(["Redirect".to_owned(), format!("http://{}", host_name(http))]);
     }
+    rows.extend(ready.docs_path.iter().map(|path| ["API".to_owned(), format!("{https}{path}")]));
     rows.push(["Try".to_owned(), format!("curl -k {https}{}", path.map_or("/", String::as_str))]);
     rows.extend(ready.psql.iter().map(|line| ["Postgres".to_owned(), line.clone()]));
     rows.extend(ready.redis_cli.iter().map(|line| ["Redis".to_owned(), line.clone()]));
@@ -130,6 +131,7 @@ mod tests {
             https: ([127, 0, 0, 1], 8443).into(),
             http: Some(([0, 0, 0, 0], 8081).into()),
             admin: ([127, 0, 0, 1], 9901).into(),
+            docs_path: Some("/api/docs".to_owned()),
             services: vec![service("orders", None, None), service("users", Some("0123456789ab"), Some(5000))],
             psql: Some("psql -p 5432".into()),
             redis_cli: Some("redis-cli -p 6379".into()),
@@ -144,6 +146,7 @@ users    0123456789ab  http://localhost:5000  /api/v1/users  …/{id}  /other
 
 Admin     http://127.0.0.1:9901
 Redirect  http://localhost:8081
+API       https://localhost:8443/api/docs
 Try       curl -k https://localhost:8443/api/v1/orders
 Postgres  psql -p 5432
 Redis     redis-cli -p 6379

@@ -10,15 +10,18 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use tokio::task::JoinSet;
 use tokio::time::timeout_at;
+use utoipa::ToSchema;
 
 use crate::limits;
 use crate::problem::Problem;
 use crate::router::{HEALTH_PATH, Handler, Router};
 use crate::runtime::{Request, RequestId, Response};
 
-/// Worse is greater.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+/// How a service is.
+// Worse is greater.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
+#[schema(as = HostStatus)]
 enum Status {
     /// It serves.
     Ok,
@@ -28,22 +31,32 @@ enum Status {
     Down,
 }
 
-#[derive(Serialize)]
+/// How the services are.
+#[derive(Serialize, ToSchema)]
+#[schema(as = HostHealth)]
 struct Report {
+    /// That of the service that is worst off.
     status: Status,
     services: BTreeMap<String, ServiceReport>,
 }
 
-#[derive(Serialize)]
+/// How one service is, with what it says itself: `database`, `redis` and the like.
+#[derive(Serialize, ToSchema)]
 struct ServiceReport {
     status: Status,
+    /// The version that serves; `null` when it does not answer.
+    #[schema(required, example = "0123456789ab")]
     version: Option<String>,
-    /// What the service says itself: `database`, `redis` and the like.
     #[serde(flatten)]
+    #[schema(ignore)]
     account: Map<String, Value>,
 }
 
-/// Answers a request for the health path: 503 when a service cannot serve, else 200.
+/// Tells how all services are.
+#[utoipa::path(get, path = limits::HEALTH_PATH, operation_id = "health", responses(
+    (status = 200, description = "All of them serve; some may be `degraded`.", body = Report),
+    (status = 503, description = "One of them cannot serve.", body = Report),
+))]
 pub(super) async fn reply(router: &Router, method: &Method, path: &str, id: &RequestId) -> Response {
     if !matches!(*method, Method::GET | Method::HEAD) {
         return Problem::method_not_allowed(&HeaderValue::from_static("GET, HEAD")).response(id, path);

@@ -3,11 +3,17 @@
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Method};
 
-use crate::policy::auth::{Authority, JWKS_PATH};
-use crate::problem::Problem;
+use crate::policy::auth::{Authority, JWKS_PATH, Jwks};
+use crate::problem::{Members, Problem};
 use crate::runtime::{RequestId, Response};
 
-/// Answers a request for [`JWKS_PATH`].
+/// Shows the public keys of access tokens (RFC 7517).
+#[utoipa::path(get, path = JWKS_PATH, operation_id = "keys", responses(
+    (status = 200, description = "The keys, old ones among them while tokens of theirs are good.", body = Jwks,
+        content_type = "application/jwk-set+json"),
+    (status = 404, description = "The host has no keys, because nothing needs any.", body = Members<'_>,
+        content_type = "application/problem+json"),
+))]
 pub(super) fn reply(authority: Option<&Authority>, method: &Method, id: &RequestId) -> Response {
     let Some(authority) = authority else { return Problem::not_found().response(id, JWKS_PATH) };
     if !matches!(*method, Method::GET | Method::HEAD) {

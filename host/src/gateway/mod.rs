@@ -10,6 +10,7 @@
 //! held until the last byte is out.
 
 mod calls;
+mod docs;
 mod doors;
 mod health;
 mod jwks;
@@ -24,6 +25,7 @@ mod tests;
 mod unread;
 
 pub use calls::ServiceCalls;
+pub(crate) use docs::Documents;
 pub use doors::Doors;
 pub(crate) use unread::{BodyRoom, Unread};
 
@@ -181,11 +183,18 @@ impl Gateway {
     async fn reply(&self, router: &Router, head: Parts, body: impl Unread, arrival: Arrival<'_>) -> Reply {
         let (peer, id) = (arrival.peer, arrival.id);
         let path = head.uri.path();
+        if let Some(page) = docs::page(router.settings(), path) {
+            let service = match &peer.listener {
+                ListenerKind::Direct(service) => Some(&**service),
+                _ => None,
+            };
+            // Boxed, like every rare wait here: a future is moved with room for all of its
+            // states, and this one is moved for each request.
+            return Box::pin(docs::reply(router, page, service, &head.method, path, id)).await.into();
+        }
         let table = match &peer.listener {
             ListenerKind::Direct(service) => router.of(service),
             _ if path == router.settings().health_path => {
-                // Boxed, like every rare wait here: a future is moved with room for all of
-                // its states, and this one is moved for each request.
                 return Box::pin(health::reply(router, &head.method, path, id)).await.into();
             }
             _ if path == JWKS_PATH => return jwks::reply(self.authority.as_deref(), &head.method, id).into(),

@@ -7,12 +7,13 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use serde_json::Value;
 use tokio::sync::Semaphore;
 
 use crate::limits;
 use crate::manifest::{self, Direct, Grants, Isolation, Route, ServiceLimits};
 use crate::router::{CurrentRouter, Handler, Router, Settings};
-use crate::runtime::{Answer, Failure, Request, Response, VersionName};
+use crate::runtime::{Answer, Description, Failure, Request, Response, VersionName};
 use crate::telemetry::ServiceStats;
 
 type Script = dyn Fn(&Request) -> Result<Response, Failure> + Send + Sync;
@@ -24,6 +25,7 @@ pub(crate) struct Scripted {
     script: Box<Script>,
     permits: Arc<Semaphore>,
     seen: Mutex<Vec<Request>>,
+    description: Mutex<Option<Arc<Description>>>,
 }
 
 impl Scripted {
@@ -45,7 +47,15 @@ impl Scripted {
             limits,
             script: Box::new(script),
             seen: Mutex::default(),
+            description: Mutex::default(),
         })
+    }
+
+    /// Gives it a version of this label, which says this of its API.
+    pub(crate) fn describe(&self, label: &str, document: &Value) {
+        let version = VersionName::new(self.name(), label.into());
+        let document = document.as_object().unwrap().clone();
+        *self.description.lock().unwrap() = Some(Arc::new(Description { version, document }));
     }
 
     /// The requests it was asked, in order.
@@ -71,6 +81,10 @@ impl Handler for Scripted {
 
     fn stats(&self) -> &Arc<ServiceStats> {
         &self.stats
+    }
+
+    async fn description(&self) -> Option<Arc<Description>> {
+        self.description.lock().unwrap().clone()
     }
 
     async fn handle(&self, request: Request) -> Result<Answer, Failure> {

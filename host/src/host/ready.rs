@@ -16,6 +16,8 @@ pub struct Ready {
     pub http: Option<SocketAddr>,
     /// Where the operator's API is served.
     pub admin: SocketAddr,
+    /// Where the documentation of the API is, as a path there; `None` when it is switched off.
+    pub docs_path: Option<String>,
     /// The services in name order.
     pub services: Vec<ReadyService>,
     /// A line to paste that opens the local form's database.
@@ -71,6 +73,7 @@ impl Ready {
             https: addresses.https,
             http,
             admin: addresses.admin,
+            docs_path: manifest.server.docs_path.clone(),
             services,
             psql: host.local().psql(),
             redis_cli: host.local().redis_cli(),

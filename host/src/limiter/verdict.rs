@@ -38,7 +38,7 @@ impl Verdict {
         Self { limit: limit.clone(), passed: true, left, reset_us: whole_in_us }
     }
 
-    pub(super) fn refuse(limit: &Arc<Limit>, wait_us: u64) -> Self {
+    pub(crate) fn refuse(limit: &Arc<Limit>, wait_us: u64) -> Self {
         Self { limit: limit.clone(), passed: false, left: 0, reset_us: wait_us.max(1) }
     }
 

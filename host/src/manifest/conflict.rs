@@ -100,6 +100,12 @@ fn check_routes(reading: &Reading<'_>, manifest: &Manifest, services: &[ReadServ
                 format!("the route {} is reserved for `server.health_path`", claim.read.path.shown());
             reading.record(reading.fault(&claim.read.path.span, message));
         }
+        let docs = manifest.server.docs_path.as_deref();
+        let below = docs.and_then(|docs| claim.read.route.path.strip_prefix(docs));
+        if below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/')) {
+            let message = format!("the route {} is reserved for `server.docs_path`", claim.read.path.shown());
+            reading.record(reading.fault(&claim.read.path.span, message));
+        }
         if claim.read.route.path == JWKS_PATH {
             let message = format!("the route {} is the host's own", claim.read.path.shown());
             reading.record(reading.fault(&claim.read.path.span, message));

@@ -10,6 +10,7 @@
 //! | `server.https_port` | 0 (any free one) to 65535 | 8443 |
 //! | `server.http_port` | the same, or `false`: none | 8081 |
 //! | `server.health_path` | a path | `/api/health` |
+//! | `server.docs_path` | a path, or `false`: none | `/api/docs` |
 //! | `server.tls.cert`, `.key` | PEM files | self-signed |
 //! | `server.trusted_proxies` | networks, as `10.0.0.0/8`; at most 64 | none |
 //! | `server.proxy_field` | `"x-forwarded-for"`, `"forwarded"` | `"x-forwarded-for"` |

@@ -21,7 +21,12 @@ pub(super) fn read(reading: &Reading<'_>, root: &Table<'_, '_>) -> Server {
             Some(table.integer("http_port", limits::PORTS, limits::HTTP_PORT))
         },
         tls: tls(reading, &table),
-        health_path: health_path(reading, &table),
+        health_path: own_path(reading, &table, "health_path", limits::HEALTH_PATH),
+        docs_path: if table.switched_off("docs_path") {
+            None
+        } else {
+            Some(own_path(reading, &table, "docs_path", limits::DOCS_PATH))
+        },
         limits: table.table("limits").map_or_else(ServerLimits::default, |table| read_limits(table)),
         proxies: proxies(reading, &table),
     };
@@ -74,11 +79,12 @@ fn tls(reading: &Reading<'_>, server: &Table<'_, '_>) -> Option<Tls> {
     tls
 }
 
-fn health_path(reading: &Reading<'_>, table: &Table<'_, '_>) -> String {
-    let Some(text) = table.text("health_path") else { return limits::HEALTH_PATH.to_owned() };
+/// A path at which the host itself answers.
+fn own_path(reading: &Reading<'_>, table: &Table<'_, '_>, key: &'static str, default: &str) -> String {
+    let Some(text) = table.text(key) else { return default.to_owned() };
     if let Err(reason) = route::check_path(&text.value, false) {
-        let message = format!("`server.health_path`: {} is no path: {reason}", text.shown());
-        reading.record(reading.fault(&text.span, message).help("for example: \"/api/health\""));
+        let message = format!("`server.{key}`: {} is no path: {reason}", text.shown());
+        reading.record(reading.fault(&text.span, message).help(format!("for example: {default:?}")));
     }
     text.value
 }
@@ -160,6 +166,7 @@ impl Default for Server {
             http_port: Some(limits::HTTP_PORT),
             tls: None,
             health_path: limits::HEALTH_PATH.to_owned(),
+            docs_path: Some(limits::DOCS_PATH.to_owned()),
             limits: ServerLimits::default(),
             proxies: Proxies::default(),
         }

@@ -47,6 +47,8 @@ pub struct Server {
     pub tls: Option<Tls>,
     /// The path of the health of all services together.
     pub health_path: String,
+    /// The path of the documentation of the API; `None` switches it off.
+    pub docs_path: Option<String>,
     /// Bounds on connections and requests.
     pub limits: ServerLimits,
     /// Whose word counts on where a request comes from.

@@ -5,6 +5,7 @@ mod background;
 pub mod component;
 mod context;
 pub mod deploy;
+mod description;
 mod engine;
 mod entry;
 mod failure;
@@ -19,6 +20,7 @@ mod version;
 
 pub use background::Parked;
 pub use context::{Context, RequestScope};
+pub use description::{DESCRIPTION_PATH, Description};
 pub use engine::Engine;
 pub use failure::Failure;
 pub use instance::InstanceCounts;

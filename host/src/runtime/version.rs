@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 use wasmtime::Trap;
 use wasmtime::component::{ComponentNamedList, HasSelf, Lift, Linker, Lower};
@@ -13,6 +14,7 @@ use super::answer;
 use super::background::{BackgroundExports, Function};
 use super::component::{Compiled, Digest, check_contract, opaque};
 use super::context::{Context, RequestScope};
+use super::description::{self, Description};
 use super::entry::{Entry, Shown};
 use super::failure::Failure;
 use super::instance::{Instance, Linked, SharedCounts};
@@ -55,6 +57,8 @@ pub struct Version {
     /// the others become idle and are dropped.
     idle: Mutex<Vec<(Instance, Instant)>>,
     counts: SharedCounts,
+    /// What it says of its own API; asked for when somebody wants to know.
+    description: OnceCell<Option<Arc<Description>>>,
     /// Cancelled at the drain deadline: ends the requests that are still in it.
     expired: CancellationToken,
     /// Cancelled when the last request has let go of the version.
@@ -97,6 +101,7 @@ impl Version {
             isolation: terms.isolation,
             idle: Mutex::default(),
             counts,
+            description: OnceCell::new(),
             expired: CancellationToken::new(),
             gone: CancellationToken::new(),
         })
@@ -188,6 +193,24 @@ impl Version {
         }
     }
 
+    /// Answers a request in an instance of its own, which is dropped: its memory may grow
+    /// beyond what requests need. For questions of the host itself.
+    pub async fn answer_aside(&self, request: Request) -> Result<Response, Failure> {
+        let enter = async {
+            let mut busy = self.fresh(&request).await?;
+            let called = busy.instance().call(&request, &self.linked.shown).await;
+            answer::check(called.map_err(|error| self.failure(&error))?, self.limits())
+        };
+        let answered = tokio::time::timeout_at(request.deadline.into(), enter).await;
+        answered.unwrap_or_else(|_| Err(Failure::timeout(self.limits())))
+    }
+
+    /// What it says of its own API. `None`: nothing, or there is no instance to ask it in at
+    /// this moment.
+    pub async fn description(&self) -> Option<Arc<Description>> {
+        self.description.get_or_try_init(|| description::ask(self)).await.ok().cloned().flatten()
+    }
+
     async fn enter(&self, request: Request) -> Result<Response, Failure> {
         let mut busy = self.take(&request).await?;
         let begun = Instant::now();
@@ -200,19 +223,17 @@ impl Version {
 
     async fn take(&self, request: &Request) -> Result<Busy<'_>, Failure> {
         let warm = self.idle().pop();
-        let instance = match warm {
+        match warm {
             Some((instance, _)) => {
                 self.counts.warm.fetch_sub(1, Relaxed);
-                instance
+                Ok(self.busy(instance))
             }
             // Boxed: its future is large, and warm instances need none of it.
-            None => Box::pin(self.make(request)).await?,
-        };
-        self.counts.busy.fetch_add(1, Relaxed);
-        Ok(Busy { version: self, instance: Some(instance) })
+            None => Box::pin(self.fresh(request)).await,
+        }
     }
 
-    async fn make(&self, request: &Request) -> Result<Instance, Failure> {
+    async fn fresh(&self, request: &Request) -> Result<Busy<'_>, Failure> {
         let (begun, span) = (Instant::now(), request.trace.child(SpanKind::Internal, "instance"));
         let made = Instance::new(&self.linked, RequestScope::of(request)).await;
         self.counts.made.record(begun.elapsed());
@@ -222,7 +243,12 @@ impl Version {
                 span.fail(failure.kind(), failure.to_string());
             }
         });
-        made
+        made.map(|instance| self.busy(instance))
+    }
+
+    fn busy(&self, instance: Instance) -> Busy<'_> {
+        self.counts.busy.fetch_add(1, Relaxed);
+        Busy { version: self, instance: Some(instance) }
     }
 
     /// Drops instances that nobody has needed for a while.

@@ -142,6 +142,7 @@ pub(crate) fn manifest_server() -> manifest::Server {
         http_port: Some(0),
         tls: None,
         health_path: "/api/health".to_owned(),
+        docs_path: None,
         limits: ServerLimits {
             connections_max: limits::CONNECTIONS_MAX,
             header_bytes_max: limits::HEADER_BYTES_MAX,

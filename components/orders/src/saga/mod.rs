@@ -31,6 +31,7 @@ use crate::LIST_KEY;
 use crate::idempotency::Key;
 use crate::new_order::NewOrder;
 use crate::order::Order;
+pub(crate) use shortage::CannotBeMade;
 use shortage::Shortage;
 pub use sql::{BEGIN, END, WRITE};
 use sql::{BEGIN_ONCE, GIVE_UP, REFUSED, RETURNED};

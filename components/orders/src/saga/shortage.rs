@@ -1,8 +1,16 @@
 //! Not enough of a product.
 
-use wasmyard_guest::{Fault, Object, Problem};
+use wasmyard_guest::{Fault, Object, Problem, problems};
 
+use crate::idempotency::Key;
 use crate::new_order::NewOrder;
+
+problems! {
+    /// Why an order is not made although it is a right one.
+    pub(crate) CannotBeMade:
+        Shortage { product: 2, requested: 5, available: 4 }.problem_at("/quantity".to_owned()),
+        Key::running(),
+}
 
 /// A product of which there is not enough.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,11 +34,15 @@ impl Shortage {
 
     /// 409, at the line that asks for it.
     pub(super) fn problem(self, wanted: &NewOrder) -> Problem {
+        let index = wanted.lines.iter().position(|line| line.product_id == self.product).unwrap_or_default();
+        self.problem_at(wanted.place(index, "quantity"))
+    }
+
+    fn problem_at(self, place: String) -> Problem {
         let Self { product, requested, available } = self;
         let detail = format!("there are {available} of product {product}, and {requested} were asked for");
-        let index = wanted.lines.iter().position(|line| line.product_id == product).unwrap_or_default();
         Problem::conflict(detail.as_str())
-            .with_faults(vec![Fault::at(wanted.place(index, "quantity"), detail)])
+            .with_faults(vec![Fault::at(place, detail)])
             .with("product", product)
             .with("requested", requested)
             .with("available", available)

@@ -1,5 +1,6 @@
 //! What a client asks of the search.
 
+use utoipa::IntoParams;
 use wasmyard_guest::{Money, Problem, Query, RankedPlace};
 
 use super::Matching;
@@ -12,23 +13,33 @@ const LIMIT_DEFAULT: i32 = 20;
 const LIMIT_MAX: i32 = 100;
 
 /// A search, read from its parameters.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(super) struct Asked {
-    /// `q`.
+    /// The words.
+    #[param(rename = "q", min_length = 1, max_length = 1000, example = "smart")]
     pub(super) text: String,
-    /// `category`, in lower case; one that no product can have finds nothing.
+    /// Only products of this category, in upper or lower case; one that no product has finds
+    /// nothing.
     pub(super) category: Option<String>,
-    /// `min_price`.
+    /// Only products that cost this or more.
+    #[param(rename = "min_price", schema_with = Query::amount_schema, required = false)]
     pub(super) price_min: Option<Money>,
-    /// `max_price`.
+    /// Only products that cost this or less; not below `min_price`.
+    #[param(rename = "max_price", schema_with = Query::amount_schema, required = false)]
     pub(super) price_max: Option<Money>,
-    /// `in_stock`: without it, what is sold out is found too.
+    /// Only what there is; without it, what is sold out is found too.
+    #[param(schema_with = Query::flag_schema, required = false)]
     pub(super) in_stock: bool,
-    /// `facets`.
+    /// Whether to tell what the search could be narrowed to.
+    #[param(schema_with = Query::flag_schema, required = false)]
     pub(super) facets: bool,
-    /// `limit`.
+    /// Products of the page.
+    #[param(required = false, minimum = 1, maximum = 100, default = 20)]
     pub(super) limit: i32,
-    /// `cursor`: where the page before ended, and how its products were found.
+    /// Where the page begins: `next` of the page before.
+    // Also how the products of that page were found.
+    #[param(rename = "cursor", value_type = Option<String>)]
     pub(super) place: Option<(Matching, RankedPlace)>,
 }
 

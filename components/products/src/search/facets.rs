@@ -1,6 +1,7 @@
 //! Where among the products found there are how many.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 use wasmyard_guest::{Money, Problem, query};
 
 use super::asked::Asked;
@@ -8,23 +9,28 @@ use super::{Matching, params, sql};
 
 /// What a search could be narrowed to. Each part leaves its own filter out: with
 /// `category=books` the other categories keep their counts.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub(super) struct Facets {
     /// The fullest categories, 50 at most.
+    #[schema(max_items = 50)]
     categories: Vec<Category>,
-    /// `None` when nothing was found.
+    /// `null` when nothing was found.
+    #[schema(required)]
     price: Option<Prices>,
 }
 
-/// A category, as one of its products has it written; `None` for products without one.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+/// A category, as one of its products has it written; `null` for products without one.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[schema(as = CategoryFacet)]
 struct Category {
+    #[schema(required)]
     category: Option<String>,
+    #[schema(minimum = 1)]
     count: i64,
 }
 
 /// The lowest and the highest price.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, ToSchema)]
 struct Prices {
     min: Money,
     max: Money,

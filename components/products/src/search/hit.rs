@@ -1,18 +1,21 @@
 //! A product that was found.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 use wasmyard_guest::{Row, RowError};
 
 use super::snippet::snippet;
 use crate::product::Product;
 
 /// A product that was found, and how well it fits.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub(super) struct Hit {
     #[serde(flatten)]
     product: Product,
+    /// How well it fits.
     rank: Rank,
-    /// HTML.
+    /// HTML, in which all but `<mark>` is escaped.
+    #[schema(example = "<mark>Smart</mark> Watch: Fitness tracking smartwatch")]
     snippet: String,
 }
 
@@ -36,8 +39,9 @@ impl Hit {
 }
 
 /// A rank in millionths; from 0 to 1 on the wire.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(into = "f64")]
+#[schema(value_type = f64, minimum = 0, maximum = 1, example = 0.607927)]
 struct Rank(i32);
 
 impl From<Rank> for f64 {

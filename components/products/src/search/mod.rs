@@ -8,7 +8,8 @@ pub mod sql;
 mod words;
 
 use serde::Serialize;
-use wasmyard_guest::{Problem, RankedPlace, Request, Response, Value, query};
+use utoipa::ToSchema;
+use wasmyard_guest::{Problem, QueryProblems, RankedPlace, Request, Response, Value, query};
 
 use asked::Asked;
 use facets::Facets;
@@ -18,9 +19,17 @@ use words::Words;
 /// The search's path.
 pub(crate) const PATH: &str = "/api/v1/products/search";
 
-/// Answers `GET /api/v1/products/search`.
+/// Finds products by words, and by likeness where no product has them.
 ///
-/// Nothing of it is cached: what may be asked for has no end, and the cache has.
+/// The words are found in any form, accents or not, and the last one may still be being typed;
+/// `"quotes"`, `or` and `-not` mean what they do elsewhere. The best come first.
+#[utoipa::path(get, path = PATH, params(Asked), responses(
+    (status = 200, description = "A page of what was found.", body = Answer<'_>, headers(
+        ("Link" = String, description = "The next page (RFC 8288), if there is one."),
+    )),
+    QueryProblems,
+))]
+// Nothing of it is cached: what may be asked for has no end, and the cache has.
 pub(crate) fn search(request: &Request) -> Result<Response, Problem> {
     let parameters = request.query()?;
     let asked = Asked::read(&parameters)?;
@@ -43,20 +52,26 @@ pub(crate) fn search(request: &Request) -> Result<Response, Problem> {
 }
 
 /// What a search answers.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = SearchAnswer)]
 struct Answer<'a> {
+    /// What was looked for.
+    #[schema(example = "smartwatch")]
     query: &'a str,
     #[serde(rename = "match")]
     matching: Matching,
     products: Vec<Hit>,
+    /// There only if `facets` asks for them.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     facets: Option<Facets>,
     /// The cursor of the next page.
+    #[schema(required)]
     next: Option<String>,
 }
 
 /// How products were found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 enum Matching {
     /// They have the words.

@@ -64,6 +64,16 @@ impl Access {
         }
     }
 
+    /// Whether a caller must prove who they are.
+    pub fn level(&self) -> AuthLevel {
+        self.level
+    }
+
+    /// The role that a caller who is known must have.
+    pub fn role(&self) -> Option<&str> {
+        self.role.as_deref()
+    }
+
     /// Whether nobody is asked who they are.
     pub fn is_everybody(&self) -> bool {
         self.level == AuthLevel::None

@@ -9,6 +9,7 @@ use ring::rand::SystemRandom;
 use ring::signature::{ED25519, Ed25519KeyPair, KeyPair as _, UnparsedPublicKey};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
+use utoipa::ToSchema;
 
 use super::token::ALGORITHM;
 
@@ -19,7 +20,7 @@ pub struct SigningKey {
 }
 
 /// The public half as a JWK (RFC 8037, section 2).
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub(super) struct Jwk {
     kty: &'static str,
     crv: &'static str,

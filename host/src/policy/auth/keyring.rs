@@ -7,6 +7,7 @@ use anyhow::Context as _;
 use bytes::Bytes;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::key::{Jwk, SigningKey};
 use crate::limits::SIGNING_KEY_RETIREMENT;
@@ -79,8 +80,9 @@ impl Keyring {
     }
 }
 
-#[derive(Serialize)]
-struct Jwks {
+/// Public keys (RFC 7517, section 5).
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Jwks {
     keys: Vec<Jwk>,
 }
 

@@ -44,6 +44,7 @@ pub use access::{Access, Denied};
 pub use authority::{AccessToken, Authority};
 pub use exposure::{Exposed, check_exposure};
 pub use key::SigningKey;
+pub(crate) use keyring::Jwks;
 pub use keyring::{KeyState, Keyring};
 pub use seal::Seal;
 pub use store::{Adding, KeyStore, PostgresKeys, StoredKey};

@@ -13,6 +13,7 @@ pub use start::Start;
 pub use swap::Prepared;
 
 use super::component::{ComponentStore, Digest};
+use super::description::Description;
 use super::failure::Failure;
 use super::history::History;
 use super::instance::{InstanceCounts, SharedCounts};
@@ -148,6 +149,11 @@ impl Service {
     /// The version that new work goes to.
     pub(in crate::runtime) fn active_version(&self) -> Arc<Version> {
         self.active.load().version.clone()
+    }
+
+    /// What the active version says of its own API.
+    pub async fn description(&self) -> Option<Arc<Description>> {
+        self.active_version().description().await
     }
 
     /// Drops instances that have been idle for long.
