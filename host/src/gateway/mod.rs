@@ -171,12 +171,13 @@ impl Gateway {
         self.close(&visit, span, reply)
     }
 
-    /// The trace that a request belongs to, recorded or not.
+    /// The trace that a request belongs to, recorded or not. Where nobody records or logs, it
+    /// is not looked for: a stored answer needs none, and a guest's entry asks again.
     fn admit(&self, headers: &HeaderMap) -> TraceContext {
-        let trace = TraceContext::of_request(headers);
         match &self.tracer {
-            Some(tracer) => tracer.admit(trace),
-            None => trace,
+            Some(tracer) => tracer.admit(TraceContext::of_request(headers)),
+            None if report::is_logged() => TraceContext::of_request(headers),
+            None => TraceContext::UNKNOWN,
         }
     }
 
@@ -241,7 +242,8 @@ impl Gateway {
     ) -> Reply {
         let Found { endpoint, params, method } = found;
         span.with(|span| span.assign(endpoint.handler.name()));
-        let trace = span.under(trace);
+        let within = span.is_recorded().then(|| span.under(trace));
+        let trace = within.as_ref().unwrap_or(trace);
         let handler = endpoint.handler.clone();
         let bounds = handler.limits();
         let target = target(&head.uri);
@@ -270,7 +272,7 @@ impl Gateway {
             let verdict = match decision.is_recorded() {
                 true => {
                     let decide = self.limiter.decide(limit, client, counters);
-                    Box::pin(around(&decision.under(&trace), decide)).await
+                    Box::pin(around(&decision.under(trace), decide)).await
                 }
                 false => self.limiter.decide(limit, client, counters).await,
             };
@@ -288,7 +290,7 @@ impl Gateway {
         let identity = match admitted {
             Ok(identity) => identity,
             Err(denied) => {
-                report::denied(&endpoint, &denied, id, trace.trace_id());
+                report::denied(&endpoint, &denied, id, trace.known(&head.headers).trace_id());
                 reply.response = Problem::from(&denied).response(id, target.path());
                 return reply;
             }
@@ -322,7 +324,7 @@ impl Gateway {
         if let Some(stored) = &stored {
             let looking = trace.child(SpanKind::Internal, "stored answer");
             let look = match looking.is_recorded() {
-                true => Box::pin(around(&looking.under(&trace), stored.look())).await,
+                true => Box::pin(around(&looking.under(trace), stored.look())).await,
                 false => stored.look().await,
             };
             looking.end_with(|span| {
@@ -363,6 +365,7 @@ impl Gateway {
             }
         };
 
+        let trace = trace.known(&head.headers);
         let trace_id = trace.trace_id();
         let request = Request {
             method,

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, StatusCode};
-use tracing::{debug, error, info, warn};
+use tracing::{Level, debug, enabled, error, info, warn};
 
 use crate::policy::REQUEST_ID;
 use crate::policy::auth::Denied;
@@ -38,6 +38,11 @@ pub(super) fn claimed_id(headers: &HeaderMap) -> Option<Arc<str>> {
     let sane = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte);
     let taken = !claimed.is_empty() && claimed.len() <= CLAIMED_ID_BYTES_MAX && claimed.bytes().all(sane);
     taken.then(|| claimed.into())
+}
+
+/// Whether requests have a line each.
+pub(super) fn is_logged() -> bool {
+    enabled!(target: "access", Level::INFO)
 }
 
 /// The line of a request that has its answer.

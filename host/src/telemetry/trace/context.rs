@@ -42,6 +42,11 @@ pub struct TraceContext {
 }
 
 impl TraceContext {
+    /// That of a request whose fields nobody has looked at yet, since nobody records or logs
+    /// it: see [`TraceContext::known`].
+    pub const UNKNOWN: Self =
+        Self { trace_id: TraceId(0), span_id: 0, flags: 0, is_remote: false, state: None, recorder: None };
+
     /// A new trace, which nobody records yet.
     pub fn new() -> Self {
         Self {
@@ -66,6 +71,12 @@ impl TraceContext {
             Some(parent) => Self { state: state_of(headers), ..parent },
             None => Self::new(),
         }
+    }
+
+    /// The same; if it is not known yet, that of a request's fields.
+    #[must_use]
+    pub fn known(&self, headers: &HeaderMap) -> Self {
+        if self.trace_id == Self::UNKNOWN.trace_id { Self::of_request(headers) } else { self.clone() }
     }
 
     /// Reads a `traceparent` (section 3.2): of version 00, or the part of a later version
@@ -283,6 +294,14 @@ mod tests {
             assert_eq!((one.tracestate(), one.is_sampled()), (None, false));
             assert!(TraceContext::parse(&one.traceparent()).is_some());
         }
+    }
+
+    #[test]
+    fn what_is_not_known_yet_is_looked_for_and_what_is_known_stays() {
+        let headers = fields(&[(&TRACEPARENT, VALID)]);
+        let known = TraceContext::UNKNOWN.known(&headers);
+        assert_eq!(known.traceparent(), VALID);
+        assert_eq!(known.known(&HeaderMap::new()).traceparent(), VALID);
     }
 
     #[test]

@@ -27,6 +27,7 @@ pub struct Recording {
 
 impl TraceContext {
     /// Begins a span under this one.
+    #[inline]
     pub fn child(&self, kind: SpanKind, name: &'static str) -> Span {
         match &self.recorder {
             Some(_) => Span::begin(self.at(new_span_id()), Some(self), kind, name, SystemTime::now()),
@@ -36,6 +37,7 @@ impl TraceContext {
 
     /// Begins the span of a request that arrived a moment ago: under the client's, or the
     /// first of the trace.
+    #[inline]
     pub fn request(&self, arrived: Instant) -> Span {
         if self.recorder.is_none() {
             return Span::default();
@@ -81,6 +83,7 @@ impl Span {
     }
 
     /// Whether it is recorded.
+    #[inline]
     pub fn is_recorded(&self) -> bool {
         self.0.is_some()
     }
@@ -91,6 +94,7 @@ impl Span {
     }
 
     /// Adds to it, if it is recorded.
+    #[inline]
     pub fn with(&mut self, add: impl FnOnce(&mut Recording)) {
         if let Some(recording) = &mut self.0 {
             add(recording);
@@ -98,24 +102,26 @@ impl Span {
     }
 
     /// Ends it; `add` has the last word, if it is recorded.
+    #[inline]
     pub fn end_with(mut self, add: impl FnOnce(&mut Recording)) {
-        if let Some(mut recording) = self.0.take() {
-            add(&mut recording);
-            recording.end();
+        if self.is_recorded() {
+            self.with(add);
+            self.0.take().into_iter().for_each(|recording| recording.end());
         }
     }
 
     /// Ends it.
+    #[inline]
     pub fn end(self) {
         self.end_with(|_| {});
     }
 }
 
 impl Drop for Span {
+    #[inline]
     fn drop(&mut self) {
-        if let Some(mut recording) = self.0.take() {
-            recording.fail("cancelled", "cut off before its end");
-            recording.end();
+        if let Some(recording) = self.0.take() {
+            recording.cut_off();
         }
     }
 }
@@ -174,6 +180,12 @@ impl Recording {
         } else {
             events.dropped_count = events.dropped_count.saturating_add(1);
         }
+    }
+
+    #[cold]
+    fn cut_off(mut self) {
+        self.fail("cancelled", "cut off before its end");
+        self.end();
     }
 
     fn end(self) {
