@@ -71,7 +71,8 @@ pub(crate) async fn create(shop: &Shop, head: &Head<'_>, body: &[u8]) -> Result<
     let total_price = wanted.total(user_exists, &prices?)?;
 
     let begun = shop.database.query(BEGIN, &[]).await?;
-    let (id, created_at) = begun.first().map_or_else(|| Err(unreadable("INSERT returned no row")), begin)?;
+    let (id, created_at) =
+        begun.first().map_or_else(|| Err(Problem::internal("INSERT returned no row")), begin)?;
     products::reserve(shop, id, &wanted.lines).await?;
     let single = wanted.single();
     let order = Order {
@@ -120,8 +121,8 @@ async fn write(shop: &Shop, wanted: &NewOrder, order: &Order, answer: &[u8]) -> 
 }
 
 fn begin(row: &Row) -> Result<(i32, Timestamp), Problem> {
-    let id = row.try_get(0).map_err(unreadable)?;
-    let Time(started_at) = row.try_get(1).map_err(unreadable)?;
+    let id = row.try_get(0).map_err(|error| unreadable(&error))?;
+    let Time(started_at) = row.try_get(1).map_err(|error| unreadable(&error))?;
     Ok((id, started_at))
 }
 
@@ -144,17 +145,17 @@ fn order(row: &Row) -> Result<Order, Problem> {
             items: items.and_then(lines),
         })
     };
-    read().map_err(unreadable)
+    read().map_err(|error| unreadable(&error))
 }
 
 fn json(order: &Order) -> Result<Vec<u8>, Problem> {
-    serde_json::to_vec(order).map_err(unreadable)
+    serde_json::to_vec(order).map_err(|error| unreadable(&error))
 }
 
 fn item_key(id: i32) -> String {
     format!("orders:{id}")
 }
 
-fn unreadable(error: impl ToString) -> Problem {
+fn unreadable(error: &impl ToString) -> Problem {
     Problem::internal(error.to_string())
 }

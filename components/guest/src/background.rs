@@ -61,7 +61,7 @@ pub struct Parked {
 impl<T: Background> exported::Guest for T {
     fn run(fencing_token: u64) -> Result<(), String> {
         // 2^63 turns take longer than there has been time so far.
-        T::run(i64::try_from(fencing_token).unwrap_or(i64::MAX)).map_err(told)
+        T::run(i64::try_from(fencing_token).unwrap_or(i64::MAX)).map_err(|problem| told(&problem))
     }
 
     fn parked() -> Result<Vec<exported::ParkedWork>, String> {
@@ -72,16 +72,16 @@ impl<T: Background> exported::Guest for T {
             since_ms: u64::try_from(work.since.microseconds() / 1_000).unwrap_or_default(),
             reason: work.reason,
         };
-        Ok(T::parked().map_err(told)?.into_iter().map(parked).collect())
+        Ok(T::parked().map_err(|problem| told(&problem))?.into_iter().map(parked).collect())
     }
 
     fn retry(id: String) -> Result<bool, String> {
-        T::retry(&id).map_err(told)
+        T::retry(&id).map_err(|problem| told(&problem))
     }
 }
 
 /// Here is the guest's boundary: the one place that logs a failure.
-fn told(problem: Problem) -> String {
+fn told(problem: &Problem) -> String {
     let fields = [("cause".to_owned(), problem.cause().to_owned())];
     log::write(Level::Error, problem.detail(), &fields);
     problem.detail().to_owned()

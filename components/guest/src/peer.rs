@@ -112,9 +112,10 @@ mod tests {
     }
 
     #[test]
-    fn only_found_and_absent_are_answers() {
+    fn only_found_absent_and_refused_are_answers() {
         assert_eq!(answered(200), Ok(Reply::Found(b"{}".to_vec())));
         assert_eq!(answered(404), Ok(Reply::Absent));
+        assert_eq!(answered(409), Ok(Reply::Refused(b"{}".to_vec())));
         for status in [304, 401, 429, 500, 503] {
             assert_eq!(answered(status), Err(503), "{status}");
         }

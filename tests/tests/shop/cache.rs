@@ -191,7 +191,13 @@ async fn each_write_takes_out_what_it_has_made_stale_and_nothing_else() {
             &json!({ "stock": 7 }),
             &["products:all", "products:category:Electronics", "products:1"],
         ),
-        (Method::POST, "/api/v1/orders", &order, &["orders:all"]),
+        // Its stock is taken from the product.
+        (
+            Method::POST,
+            "/api/v1/orders",
+            &order,
+            &["orders:all", "products:all", "products:category:Electronics", "products:2"],
+        ),
         (
             Method::PATCH,
             "/api/v1/orders/1/status",
