@@ -91,7 +91,9 @@ async fn with_leases_no_more_passes_than_the_burst_and_what_came_back() {
     let (one, other) = (Host::patient(&server, 2).await, Host::patient(&server, 2).await);
     let limit = limit(50, Duration::from_secs(1), 2_000);
     let begun = Instant::now();
-    let passed = at_once(&[&one, &other], &limit, 6_000).await;
+    // Two waves: on a busy machine all of one have asked before the first is answered.
+    let mut passed = at_once(&[&one, &other], &limit, 3_000).await;
+    passed += at_once(&[&one, &other], &limit, 3_000).await;
     let came_back = u64::try_from(begun.elapsed().as_micros()).expect("a test's time") / 20_000 + 1;
     // A lent token is void a moment before Redis has it back, so a few may be missing.
     assert!((1_980..=2_000 + came_back).contains(&passed), "{passed} passed; {came_back} came back");

@@ -37,6 +37,9 @@ async fn of_a_thousand_at_once_over_two_hosts_exactly_a_hundred_pass() {
         let builder = Shop::builder().postgres(&database).redis(redis.url());
         builder.change(|manifest| {
             manifest.runtime.hosts = 2;
+            // On a busy machine Redis is slow; that hosts then decide by themselves is
+            // another test's.
+            manifest.runtime.rate_limit_wait = Duration::from_secs(30);
             limited(manifest, limit(100));
         })
     };

@@ -6,14 +6,14 @@ use serde_json::Value;
 use wasmyard_tests::{Browser, Shop};
 
 /// A desktop's page and a phone's, in CSS pixels.
-pub const SIZES: [(&str, u32, u32); 2] = [("desktop", 1280, 900), ("phone", 390, 844)];
+pub(crate) const SIZES: [(&str, u32, u32); 2] = [("desktop", 1280, 900), ("phone", 390, 844)];
 
 /// The web client in a browser of its own.
-pub struct Page(Browser);
+pub(crate) struct Page(Browser);
 
 impl Page {
     /// Opens it at an address, as wide and high as that.
-    pub async fn open(address: &str, (width, height): (u32, u32)) -> Self {
+    pub(crate) async fn open(address: &str, (width, height): (u32, u32)) -> Self {
         let browser = Browser::open(width, height).await;
         browser.goto(address).await;
         let page = Self(browser);
@@ -22,12 +22,12 @@ impl Page {
     }
 
     /// The shop's own, on a desktop.
-    pub async fn of(shop: &Shop) -> Self {
+    pub(crate) async fn of(shop: &Shop) -> Self {
         Self::open(&shop.url("/"), (SIZES[0].1, SIZES[0].2)).await
     }
 
     /// Signs one of the sample users in, and waits until the stream of events stands.
-    pub async fn sign_in(&self, username: &str) {
+    pub(crate) async fn sign_in(&self, username: &str) {
         self.click("#sign-in").await;
         self.type_into("#username", username).await;
         self.type_into("#password", &format!("{username}-password")).await;
@@ -37,18 +37,18 @@ impl Page {
     }
 
     /// Waits until the stream of events stands.
-    pub async fn is_live(&self) {
+    pub(crate) async fn is_live(&self) {
         self.is_in_state("live").await;
     }
 
     /// Waits for a state of the stream.
-    pub async fn is_in_state(&self, state: &str) {
+    pub(crate) async fn is_in_state(&self, state: &str) {
         let script = format!("return document.getElementById('connection').dataset.state === '{state}'");
         self.wait_for(&format!("the connection is {state}"), &script).await;
     }
 
     /// Waits until the page shows an order in a state.
-    pub async fn shows(&self, order: i64, status: &str) {
+    pub(crate) async fn shows(&self, order: i64, status: &str) {
         let script = format!(
             "return document.querySelector('#orders [data-order=\"{order}\"]')?.dataset.status === '{status}'"
         );
@@ -56,20 +56,20 @@ impl Page {
     }
 
     /// The orders shown, from above to below.
-    pub async fn orders(&self) -> Value {
+    pub(crate) async fn orders(&self) -> Value {
         self.run("return [...document.querySelectorAll('#orders > li')].map(row => +row.dataset.order)", &[])
             .await
     }
 
     /// Puts products into the basket by their ids.
-    pub async fn add(&self, products: &[i32]) {
+    pub(crate) async fn add(&self, products: &[i32]) {
         for product in products {
             self.click(&format!("[data-product=\"{product}\"] button")).await;
         }
     }
 
     /// Checks that nothing was asked of another host, and that nothing was complained about.
-    pub async fn is_clean(&self, shop: &Shop) {
+    pub(crate) async fn is_clean(&self, shop: &Shop) {
         let (https, socket) = (shop.url("/"), shop.url("/").replace("https:", "wss:"));
         let requests = self.requests().await;
         let foreign = requests.iter().find(|url| !url.starts_with(&https) && !url.starts_with(&socket));
