@@ -219,6 +219,10 @@ impl Router {
             for route in &service.routes {
                 router.public.add(&handler, route, limit.as_ref(), local)?;
             }
+            if let Some(key) = service.events.as_ref().and_then(|events| events.key.as_deref()) {
+                direct.narrow_events(handler.name(), key);
+                router.public.narrow_events(handler.name(), key);
+            }
             router.by_name.insert(handler.name().clone(), router.services.len());
             router.services.push(Entrance { handler, direct, internal });
         }
@@ -292,6 +296,8 @@ pub struct Endpoint {
     pub limits: RouteLimits,
     /// How the host answers with the service's events, where it does.
     pub events: Option<manifest::EventForm>,
+    /// The parameter that narrows these to one thing's, where there is one.
+    pub event_key: Option<Arc<str>>,
     /// Who may ask, for the methods that do not take everybody.
     access: Vec<(Method, Access)>,
     /// The value of `Allow` (RFC 9110, section 10.2.1).
@@ -350,6 +356,16 @@ impl Table {
         }
     }
 
+    /// Names the parameter of the routes that lead to a service's events.
+    fn narrow_events(&mut self, service: &str, key: &str) {
+        let key: Arc<str> = key.into();
+        for endpoint in self.endpoints.iter_mut().filter(|endpoint| **endpoint.handler.name() == *service) {
+            if endpoint.events.is_some() {
+                Arc::make_mut(endpoint).event_key = Some(key.clone());
+            }
+        }
+    }
+
     fn add(
         &mut self,
         handler: &Arc<dyn Handler>,
@@ -394,6 +410,7 @@ impl Table {
             cache,
             limits,
             events: route.events,
+            event_key: None,
             access: Vec::new(),
             allow: HeaderValue::from_static("OPTIONS"),
             stats: handler.stats().route(path),

@@ -6,7 +6,7 @@ use http::Method;
 use serde_json::{Map, Value, json};
 
 use super::operation::{self, TOKEN};
-use super::{names, own, problems};
+use super::{events, names, own, problems};
 use crate::router::{Settings, Table};
 use crate::runtime::Description;
 
@@ -52,7 +52,11 @@ pub(super) fn merge(
         }
         let mut items = taken(&mut part["paths"]);
         for endpoint in table.endpoints().filter(|endpoint| endpoint.handler.name() == name) {
-            let Some(mut item) = items.remove(&*endpoint.route) else { continue };
+            let described = match endpoint.events {
+                Some(form) => Some(events::item(endpoint, form)),
+                None => items.remove(&*endpoint.route),
+            };
+            let Some(mut item) = described else { continue };
             // What the host serves is served by the host.
             item.as_object_mut().map(|item| item.remove("servers"));
             keep_methods(&mut item, &endpoint.methods);

@@ -11,6 +11,7 @@
 //! A service's own port has the documentation of that service, with its direct routes. No
 //! service is asked twice for one version, and nothing is merged twice of the same versions.
 
+mod events;
 mod files;
 mod merge;
 mod names;

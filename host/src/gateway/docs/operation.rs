@@ -83,7 +83,7 @@ pub(super) fn complete(
         let beyond = problems::beyond(limit);
         answers(responses, "429", &beyond, &beyond);
     }
-    if method == Method::GET {
+    if method == Method::GET && endpoint.events.is_none() {
         conditional(operation, &fields);
     }
 }
