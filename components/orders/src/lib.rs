@@ -34,6 +34,7 @@ const LIST_KEY: &str = "orders:all";
 #[openapi(
     info(title = "Orders", description = "Orders, and the way that they take."),
     paths(list, create::create, item, status::change, history::history, stats, health),
+    components(schemas(Sort)),
     modifiers(&ALSO_AT)
 )]
 struct Description;
@@ -95,8 +96,8 @@ fn read(page: &Page, owner: Option<i32>) -> Result<Vec<Order>, Problem> {
         Sort::Oldest => ("id > $1::int8 ORDER BY id", i64::from(page.after())),
         Sort::Newest => ("id < $1::int8 ORDER BY id DESC", page.before()),
     };
-    let owned = if owner.is_some() { "user_id = $3 AND" } else { "" };
-    let orders = format!("SELECT {} FROM orders WHERE {owned} {range} LIMIT $2", order_columns!());
+    let owned = if owner.is_some() { "user_id = $3 AND " } else { "" };
+    let orders = format!("SELECT {} FROM orders WHERE {owned}{range} LIMIT $2", order_columns!());
     let mut params = vec![end.into(), page.rows().into()];
     params.extend(owner.map(Into::into));
     Ok(query(&orders, &params)?.all(Order::from_row)?)

@@ -85,7 +85,7 @@ async fn started(builder: HarnessBuilder) -> Harness {
 async fn a_miss_fills_the_labs_keys() {
     let postgres = ScriptedPostgres::new()
         .expect("FROM orders WHERE id = $1", order("pending"))
-        .expect("FROM orders WHERE id > $1 ORDER BY id LIMIT $2", order("pending"));
+        .expect("FROM orders WHERE id > $1::int8 ORDER BY id LIMIT $2", order("pending"));
     let redis = FakeRedis::new();
     let service = start("orders", &postgres, &redis).await;
     let stored = r#"{"id":7,"user_id":1,"product_id":2,"quantity":2,"total_price":1998.00,"status":"pending","created_at":"1970-01-01T00:00:00Z"}"#;
@@ -302,8 +302,8 @@ async fn a_customer_sees_their_own_orders_and_an_admin_all_of_them() {
     assert_eq!(look("2", "customer").await, 404);
 
     let postgres = ScriptedPostgres::new()
-        .expect("FROM orders WHERE user_id = $1 AND id > $2 ORDER BY id LIMIT $3", order("pending"))
-        .expect("FROM orders WHERE id > $1 ORDER BY id LIMIT $2", order("pending"));
+        .expect("FROM orders WHERE user_id = $3 AND id > $1::int8 ORDER BY id LIMIT $2", order("pending"))
+        .expect("FROM orders WHERE id > $1::int8 ORDER BY id LIMIT $2", order("pending"));
     let service = start("orders", &postgres, &redis).await;
     for (subject, role) in [("1", "customer"), ("4", "admin")] {
         let list = service.get(LIST).caller(subject, &[role]).await.expect("an answer");
@@ -314,7 +314,7 @@ async fn a_customer_sees_their_own_orders_and_an_admin_all_of_them() {
             "one customer's list is not everybody's"
         );
     }
-    assert_eq!(params(&postgres), ["[Int32(1), Int32(0), Int64(101)]", "[Int32(0), Int64(101)]"]);
+    assert_eq!(params(&postgres), ["[Int64(0), Int64(101), Int32(1)]", "[Int64(0), Int64(101)]"]);
 }
 
 #[tokio::test]
