@@ -134,6 +134,15 @@ impl Books {
         row.unwrap_or_else(|error| panic!("{sql}: {error}")).get(0)
     }
 
+    /// The end of what the server has logged: what a deadlock was about, for one.
+    ///
+    /// # Panics
+    /// When it cannot be read.
+    pub async fn server_log(&self) -> String {
+        let log = "SELECT right(pg_read_file(current_setting('data_directory') || '/../log'), 8000)";
+        self.session.query_one(log, &[]).await.expect("the server's log").get(0)
+    }
+
     /// Changes something past every host.
     ///
     /// # Panics

@@ -50,6 +50,27 @@ impl Database {
         client.query(&statement, params).await.map_err(|error| failed(&error))
     }
 
+    /// Runs two statements in one transaction, sent together, and returns the rows of the
+    /// second.
+    pub(crate) async fn in_turn(
+        &self,
+        (first, first_params): (&str, &[&(dyn ToSql + Sync)]),
+        (second, second_params): (&str, &[&(dyn ToSql + Sync)]),
+    ) -> Result<Vec<Row>, SqlError> {
+        let client = self.connection().await?;
+        let first = client.prepare_cached(first).await.map_err(|error| failed(&error))?;
+        let second = client.prepare_cached(second).await.map_err(|error| failed(&error))?;
+        let (begun, one, two) = tokio::join!(
+            client.batch_execute("BEGIN"),
+            client.query(&first, first_params),
+            client.query(&second, second_params),
+        );
+        let rows = begun.and(one).and(two);
+        let end = if rows.is_ok() { "COMMIT" } else { "ROLLBACK" };
+        client.batch_execute(end).await.map_err(|error| failed(&error))?;
+        rows.map_err(|error| failed(&error))
+    }
+
     async fn connection(&self) -> Result<Client, SqlError> {
         self.0.get().await.map_err(|error| {
             let why = match error {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use orders::order::Line;
 use products::category::Category;
 use products::product::{NewProduct, Product};
-use products::reservation::{CONFIRM, RESERVE};
+use products::reservation::{CONFIRM, LOCK, RESERVE};
 use tokio_postgres::Row;
 use wasmyard_guest::{Form, Money, Page, Problem, Query, id};
 
@@ -71,7 +71,7 @@ pub(crate) async fn price(shop: &Shop, id: i32) -> Result<Option<Money>, Problem
 pub(crate) async fn reserve(shop: &Shop, order: i32, lines: &[Line]) -> Result<(), Problem> {
     let (ids, quantities): (Vec<i32>, Vec<i32>) =
         lines.iter().map(|line| (line.product_id, line.quantity)).unzip();
-    let rows = shop.database.query(RESERVE, &[&order, &ids, &quantities]).await?;
+    let rows = shop.database.in_turn((LOCK, &[&ids]), (RESERVE, &[&order, &ids, &quantities])).await?;
     let taken = rows.first().is_some_and(|row| row.try_get(3).unwrap_or(false));
     if !taken {
         return Err(Problem::conflict("There is not enough stock."));

@@ -5,12 +5,14 @@
 //! times and happens once. Whatever may come late is refused: a release leaves its mark
 //! even where there is nothing to release, and no reserve gets past it.
 //!
-//! Statements that touch several products lock them in the order of their ids, so no two
-//! of them wait for each other.
+//! Who changes stock locks the products first, in the order of their ids and in a statement
+//! of its own. So no two wait for each other, and the next statement of the transaction sees
+//! what it has locked: one that locked and changed at once would come to a product that
+//! others wait for by way of an older version of it, and queue behind those who wait.
 
 use serde::Serialize;
 use wasmyard_guest::postgres::{self, Statement};
-use wasmyard_guest::{Problem, Request, Response, Row, RowError, RowSet, SqlError, invalidate, query, write};
+use wasmyard_guest::{Problem, Request, Response, Row, RowError, RowSet, SqlError, Value, invalidate, query};
 
 use crate::category::Category;
 use crate::{LIST_KEY, item_key, write_keys};
@@ -18,34 +20,34 @@ use crate::{LIST_KEY, item_key, write_keys};
 /// Lines of one order. Its products are locked together, and each is asked for by itself.
 pub const LINES_MAX: usize = 50;
 
-/// Takes the stock of all lines, or of none: $1 is the order, $2 and $3 the products and how
-/// many of each.
+/// Locks the products of a list of ids. Those pass who only refer to a product.
+pub const LOCK: &str = "SELECT FROM products WHERE id = ANY($1::int4[]) ORDER BY id FOR NO KEY UPDATE";
+
+/// Takes the stock of all lines, or of none: $1 is the order, $2 and $3 the products, which
+/// are locked, and how many of each.
 ///
-/// `FOR NO KEY UPDATE` waits for others who change the stock, reads it as they leave it, and
-/// lets those pass who only refer to the product. The row in `reservations` comes last, and
-/// only if there is enough: who finds one there already has taken the stock before, or is
-/// too late.
+/// The row in `reservations` is written only if there is enough, and the stock moves only
+/// with it: who finds one there already has taken the stock before, or is too late.
 ///
 /// The answer has a row for each product that there is: `taken` says what became of all.
 pub const RESERVE: &str = "
     WITH wanted AS (
         SELECT product_id, wanted FROM unnest($2::int4[], $3::int4[]) AS line (product_id, wanted)
-    ), locked AS (
+    ), found AS (
         SELECT id, stock, wanted, lower(category) AS folded FROM products JOIN wanted ON id = product_id
-        ORDER BY id FOR NO KEY UPDATE OF products
     ), opened AS (
         INSERT INTO reservations (order_id, state)
-        SELECT $1, 'held' FROM locked HAVING count(*) = cardinality($2) AND bool_and(stock >= wanted)
+        SELECT $1, 'held' FROM found HAVING count(*) = cardinality($2) AND bool_and(stock >= wanted)
         ON CONFLICT DO NOTHING
         RETURNING order_id
     ), noted AS (
         INSERT INTO stock_movements (order_id, product_id, kind, quantity)
-        SELECT order_id, id, 'reserve', wanted FROM opened, locked
+        SELECT order_id, id, 'reserve', wanted FROM opened, found
     ), taken AS (
-        UPDATE products SET stock = products.stock - wanted FROM locked, opened WHERE products.id = locked.id
+        UPDATE products SET stock = products.stock - wanted FROM found, opened WHERE products.id = found.id
         RETURNING products.id
     )
-    SELECT id, stock, folded, EXISTS (SELECT FROM taken) AS taken FROM locked";
+    SELECT id, stock, folded, EXISTS (SELECT FROM taken) AS taken FROM found";
 
 /// Makes what is held sold. The row tells the state that it found.
 pub const CONFIRM: &str = "
@@ -63,10 +65,13 @@ pub(crate) fn reserve(request: &Request) -> Result<Response, Problem> {
     let lines = read(request)?;
     let (products, quantities): (Vec<i32>, Vec<i32>) =
         lines.iter().map(|line| (line.product_id, line.quantity)).unzip();
-    let params = [order.into(), products.as_slice().into(), quantities.as_slice().into()];
+    let ids = || Value::from(products.as_slice());
     let keys: Vec<_> =
         [LIST_KEY.to_owned()].into_iter().chain(products.iter().copied().map(item_key)).collect();
-    let found = write(RESERVE, &params, &keys)?;
+    let found = in_turn(
+        &[(LOCK, vec![ids()]), (RESERVE, vec![order.into(), ids(), quantities.as_slice().into()])],
+        &keys,
+    )?;
     if found.first(|row| row.get("taken"))? == Some(true) {
         invalidate_all(&found)?;
         return Response::json(200, &Reservation { order_id: order, state: "held" });
@@ -101,29 +106,28 @@ pub(crate) fn confirm(request: &Request) -> Result<Response, Problem> {
 
 /// Answers `DELETE /internal/reservations/{id}`: what the order has taken goes back.
 ///
-/// The row of `reservations` is locked first, by a statement of its own, so that the next
-/// one sees what a reserve has written that came just before. The ledger's key lets one
-/// `release` of an order in and no second, and the stock moves in the same statement: it
-/// goes back once, however often and from how many sides this is asked for.
+/// The row of `reservations` comes first, so that the next statements see what a reserve has
+/// written that came just before. The ledger's key lets one `release` of an order in and no
+/// second, and the stock moves in the same statement: it goes back once, however often and
+/// from how many sides this is asked for.
 pub(crate) fn release(request: &Request) -> Result<Response, Problem> {
     let order = request.id("order")?;
-    let statement = |sql: &str| Statement { sql: sql.to_owned(), params: vec![order.into()] };
-    let released = postgres::batch(&[statement(MARK), statement(GIVE_BACK)]).map_err(SqlError::from);
-    let released = released.inspect_err(|error| {
-        if error.leaves_doubt() {
-            invalidate(&[LIST_KEY.to_owned()]);
-        }
-    })?;
-    let given = released.last().ok_or_else(|| Problem::internal("the batch has no outcome"))?;
-    invalidate_all(&given.rows)?;
+    let given =
+        in_turn(&[MARK, LOCK_TAKEN, GIVE_BACK].map(|sql| (sql, vec![order.into()])), &[LIST_KEY.to_owned()])?;
+    invalidate_all(&given)?;
     let returned =
-        given.rows.all(|row| Ok(Line { product_id: row.get("id")?, quantity: row.get("quantity")? }))?;
+        given.all(|row| Ok(Line { product_id: row.get("id")?, quantity: row.get("quantity")? }))?;
     Response::json(200, &Released { order_id: order, returned })
 }
 
 const MARK: &str = "
     INSERT INTO reservations (order_id, state) VALUES ($1, 'released')
     ON CONFLICT (order_id) DO UPDATE SET state = 'released'";
+
+const LOCK_TAKEN: &str = "
+    SELECT FROM products
+    WHERE id IN (SELECT product_id FROM stock_movements WHERE order_id = $1 AND kind = 'reserve')
+    ORDER BY id FOR NO KEY UPDATE";
 
 const GIVE_BACK: &str = "
     WITH released AS (
@@ -132,12 +136,25 @@ const GIVE_BACK: &str = "
         WHERE order_id = $1 AND kind = 'reserve'
         ON CONFLICT DO NOTHING
         RETURNING product_id, quantity
-    ), locked AS (
-        SELECT id, quantity FROM products JOIN released ON id = product_id
-        ORDER BY id FOR NO KEY UPDATE OF products
     )
-    UPDATE products SET stock = stock + quantity FROM locked WHERE products.id = locked.id
-    RETURNING products.id, quantity, lower(category) AS folded";
+    UPDATE products SET stock = stock + quantity FROM released WHERE id = product_id
+    RETURNING id, quantity, lower(category) AS folded";
+
+/// Runs statements in one transaction, and gives the rows of the last. When it fails and may
+/// have taken effect in spite of that, `keys` go out of the cache as if it had.
+fn in_turn(statements: &[(&str, Vec<Value>)], keys: &[String]) -> Result<RowSet, Problem> {
+    let statements: Vec<_> = statements
+        .iter()
+        .map(|(sql, params)| Statement { sql: (*sql).to_owned(), params: params.clone() })
+        .collect();
+    let outcomes = postgres::batch(&statements).map_err(SqlError::from).inspect_err(|error| {
+        if error.leaves_doubt() {
+            invalidate(keys);
+        }
+    })?;
+    let last = outcomes.into_iter().last();
+    last.map(|outcome| outcome.rows).ok_or_else(|| Problem::internal("the batch has no outcome"))
+}
 
 /// So many of one product.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

@@ -358,14 +358,17 @@ async fn stock_that_goes_back_takes_the_product_and_its_lists_out_of_the_cache()
     ];
     let redis = holding(&keys);
     const MARK: &str = "INSERT INTO reservations (order_id, state) VALUES ($1, 'released')";
+    const LOCK: &str = "FOR NO KEY UPDATE";
     let columns = ["id", "quantity", "folded"];
     let postgres = ScriptedPostgres::new()
         .expect(MARK, ScriptedAnswer::Affected(1))
+        .expect(LOCK, ScriptedAnswer::Affected(0))
         .expect(
             "INSERT INTO stock_movements",
             rows(columns, [vec![2.into(), 5.into(), "electronics".into()]]),
         )
         .expect(MARK, ScriptedAnswer::Affected(1))
+        .expect(LOCK, ScriptedAnswer::Affected(0))
         .expect("INSERT INTO stock_movements", rows(columns, []))
         .expect(MARK, Error::Timeout);
     let service = start("products", &postgres, &redis).await;
@@ -386,13 +389,15 @@ async fn stock_that_goes_back_takes_the_product_and_its_lists_out_of_the_cache()
 
 #[tokio::test]
 async fn stock_is_reserved_or_the_first_product_that_lacks_it_is_told() {
-    const RESERVE: &str = "FOR NO KEY UPDATE OF products";
+    const LOCK: &str = "ORDER BY id FOR NO KEY UPDATE";
+    const RESERVE: &str = "INSERT INTO reservations";
     const STATE: &str = "SELECT state FROM reservations";
     let columns = ["id", "stock", "folded", "taken"];
     let found = |taken: bool| {
         let product = |id: i32, stock: i32| vec![id.into(), stock.into(), "electronics".into(), taken.into()];
         rows(columns, [product(2, 5), product(3, 4)])
     };
+    let locked = || ScriptedPostgres::new().expect(LOCK, ScriptedAnswer::Affected(2));
     let state = |state: &[&str]| rows(["state"], state.iter().map(|state| vec![(*state).into()]));
     let body = json!({ "items": [{ "product_id": 3, "quantity": 1 }, { "product_id": 2, "quantity": 6 }] });
     let reserve = async |postgres: ScriptedPostgres, redis: &FakeRedis| {
@@ -402,20 +407,21 @@ async fn stock_is_reserved_or_the_first_product_that_lacks_it_is_told() {
     };
 
     let redis = holding(&["products:all", "products:2", "products:3", "products:4"]);
-    let (held, asked) = reserve(ScriptedPostgres::new().expect(RESERVE, found(true)), &redis).await;
+    let (held, asked) = reserve(locked().expect(RESERVE, found(true)), &redis).await;
     assert_eq!((held.status.as_u16(), held.json()), (200, json!({ "order_id": 7, "state": "held" })));
-    assert_eq!(asked, ["[Int32(7), Int32Array([Some(3), Some(2)]), Int32Array([Some(1), Some(6)])]"]);
+    let locks = "[Int32Array([Some(3), Some(2)])]";
+    assert_eq!(asked, [locks, "[Int32(7), Int32Array([Some(3), Some(2)]), Int32Array([Some(1), Some(6)])]"]);
     let keys = ["products:all", "products:2", "products:3", "products:4"];
     assert_eq!(left(&redis, &keys), ["products:4"]);
 
-    let short = ScriptedPostgres::new().expect(RESERVE, found(false)).expect(STATE, state(&[]));
+    let short = locked().expect(RESERVE, found(false)).expect(STATE, state(&[]));
     let short = problem(&reserve(short, &redis).await.0, 409);
     let told = (&short["product"], &short["requested"], &short["available"]);
     assert_eq!(told, (&json!(2), &json!(6), &json!(5)));
 
     // Who comes again has it; who was released has it not, and is not told of a shortage.
     for (known, status) in [("held", 200), ("confirmed", 200), ("released", 409)] {
-        let again = ScriptedPostgres::new().expect(RESERVE, found(false)).expect(STATE, state(&[known]));
+        let again = locked().expect(RESERVE, found(false)).expect(STATE, state(&[known]));
         let (answer, _) = reserve(again, &redis).await;
         assert_eq!((answer.status.as_u16(), answer.json()["product"].is_null()), (status, true), "{known}");
     }

@@ -14,7 +14,7 @@ use crate::{client, ended, orders_of, project, up};
 
 /// What is in the statement that begins a step, and in no other of the way there.
 const BEGIN: &str = "INSERT INTO order_sagas (order_id, step, caller, key, due_at)";
-const RESERVE: &str = "FOR NO KEY UPDATE OF products\n    ), opened";
+const RESERVE: &str = "WHERE id = ANY($1::int4[]) ORDER BY id FOR NO KEY UPDATE";
 const WRITE: &str = "INSERT INTO orders (id,";
 const CONFIRM: &str = "SET state = 'confirmed'";
 const END: &str = "DELETE FROM order_sagas WHERE order_id = $1 AND step = 'confirming'";
