@@ -6,7 +6,7 @@
 //! ```
 //!
 //! - **Nothing that was committed is lost, and nothing is told that was not.** The row is
-//!   written by the service in the transaction of the change. The [`relay`] deletes it when
+//!   written by the service in the transaction of the change. The relay deletes it when
 //!   the stream has it; while Redis is away, rows wait.
 //! - **Nothing is told twice.** One host at a time fills a stream: it holds an advisory lock of
 //!   Postgres, and a number (the fence) without which Redis takes nothing from it. Redis keeps
