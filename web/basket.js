@@ -71,6 +71,14 @@ function row({ product, quantity }) {
   );
 }
 
+/** What went wrong, in the words of whoever orders. */
+function said(problem) {
+  if (!problem.status) return 'No answer. Try again: it is ordered only once.';
+  const { product, available } = problem.body;
+  const short = lines.get(product)?.product;
+  return short ? `Only ${available} of ${short.name} left.` : problem.message;
+}
+
 async function place() {
   if (!current()) return signIn();
   const items = [...lines.values()].map(({ product, quantity }) => ({ product_id: product.id, quantity }));
@@ -89,7 +97,7 @@ async function place() {
   } catch (problem) {
     // The same key again where the answer was lost: then the order may have been made.
     if (problem.status) key = null;
-    $('basket-fault').textContent = problem.status ? problem.message : 'No answer. Try again: it is ordered only once.';
+    $('basket-fault').textContent = said(problem);
     $('basket-fault').hidden = false;
   } finally {
     $('place').disabled = false;
