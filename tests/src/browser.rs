@@ -154,6 +154,9 @@ impl Browser {
     /// Clicks on the first element of a CSS selector, as a mouse does, once it takes clicks.
     pub async fn click(&self, selector: &str) {
         until(&format!("{selector} takes clicks"), async || {
+            // To the middle, as people scroll: at the edge of a phone's page a bar may be above it.
+            let centre = "document.querySelector(arguments[0])?.scrollIntoView({ block: 'center' })";
+            self.run(centre, &[selector.into()]).await;
             let element = self.find(selector).await;
             self.try_call(Method::POST, &format!("/element/{element}/click"), &json!({})).await.is_ok()
         })
