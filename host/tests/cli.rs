@@ -6,6 +6,8 @@ use std::path::Path;
 use std::process::{Command, Output};
 use std::thread::JoinHandle;
 
+use wasmyard::testing::servers::free_port;
+
 fn wasmyard(dir: &Path, arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_wasmyard"))
         .args(arguments)
@@ -65,8 +67,7 @@ fn no_manifest_is_64_and_says_how_to_begin_one() {
 
 #[test]
 fn no_host_is_69() {
-    // A port of the dynamic range that was free a moment ago.
-    let port = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("its address").port();
+    let port = free_port();
     let dir = folder(&format!("[admin]\nport = {port}\n"));
     let output = wasmyard(dir.path(), &["status"]);
     assert_eq!(code(&output), Some(69), "{}", err(&output));

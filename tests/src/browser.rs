@@ -13,8 +13,9 @@ use std::time::Duration;
 use http::Method;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use wasmyard::testing::servers::free_port;
 
-use crate::{eventually, free_port, until, within};
+use crate::{eventually, until, within};
 
 /// Starts the driver in a process group of its own, and ends that, the browser with it, and
 /// the browser's files when the pipe is closed: by this program, or by the kernel when this

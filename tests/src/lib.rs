@@ -30,7 +30,7 @@ pub use load::{Load, Sample};
 pub use logs::{Line, Logs};
 pub use native::NativePeer;
 pub use operator::Operator;
-pub use project::{Program, Project, free_port};
+pub use project::{Program, Project};
 pub use prometheus::Prometheus;
 pub use proxy::Proxy;
 pub use session::Session;

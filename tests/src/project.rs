@@ -3,15 +3,15 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{BufRead as _, BufReader};
-use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
+use wasmyard::testing::servers::free_port;
 
 use crate::components;
 use crate::shop::repository;
@@ -37,7 +37,7 @@ pub struct Program<'a> {
 }
 
 impl Project {
-    /// A new one, with ports for the services that nobody has.
+    /// A new one, with ports for the services and the backends that nobody has.
     ///
     /// # Panics
     /// When the folder cannot be made.
@@ -52,6 +52,11 @@ impl Project {
         let manifest = fs::read_to_string(root.join("wasmyard.toml")).expect("the manifest");
         let manifest = adapted(&manifest, &root, ports);
         fs::write(dir.path().join("wasmyard.toml"), manifest).expect("the manifest is written");
+        // The standard ports of its backends come and go with those of other tests.
+        let state = dir.path().join(".wasmyard");
+        fs::create_dir(&state).expect("the state folder");
+        let backends = json!({ "postgres": free_port(), "redis": free_port() });
+        fs::write(state.join("ports.json"), backends.to_string()).expect("the ports are written");
         Self { dir, ports, env: Vec::new() }
     }
 
@@ -218,17 +223,6 @@ impl Drop for Program<'_> {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-/// A port that was free a moment ago.
-///
-/// # Panics
-/// When there is none.
-pub fn free_port() -> u16 {
-    TcpListener::bind(("127.0.0.1", 0))
-        .and_then(|listener| listener.local_addr())
-        .expect("a free port")
-        .port()
 }
 
 /// Beside the folder of this test's own program.

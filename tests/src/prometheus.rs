@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tempfile::TempDir;
+use wasmyard::testing::servers::free_port;
 
-use crate::{eventually, free_port, repository};
+use crate::{eventually, repository};
 
 /// Killed when it is dropped.
 pub struct Prometheus {

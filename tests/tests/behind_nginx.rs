@@ -10,11 +10,11 @@ use std::time::Duration;
 use http::StatusCode;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use wasmyard::testing::servers::{TestPostgres, TestRedis};
+use wasmyard::testing::servers::{TestPostgres, TestRedis, free_port};
 use wasmyard_tests::component::rebuilt;
 use wasmyard_tests::{
     Answer, Dialer, EventSource, Load, Program, Project, Session, at_once, client, components, eventually,
-    free_port, repository, until,
+    repository, until,
 };
 
 #[test]

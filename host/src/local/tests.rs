@@ -9,13 +9,24 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio_postgres::NoTls;
 
+use super::port::Ports;
 use super::*;
+use crate::testing::servers::free_port;
 
 fn state_folder() -> tempfile::TempDir {
     let dir = tempfile::tempdir().expect("a temporary folder");
     // As a checkout is, whatever the mask of this process.
     std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).expect("its mode");
     dir
+}
+
+/// Ports that stay free while the backends are stopped: the standard ones are taken by those
+/// of other tests as they come and go.
+fn give_ports(state_dir: &Path) {
+    let mut ports = Ports::load(state_dir);
+    for backend in ["postgres", "redis"] {
+        ports.remember(backend, free_port()).expect("it is written");
+    }
 }
 
 async fn start(state_dir: &Path) -> Backends {
@@ -60,6 +71,8 @@ async fn until(what: &str, condition: impl Fn() -> bool) {
 async fn data_survive_a_stop_and_a_kill_of_both() {
     let dir = state_folder();
     let state = dir.path().join(".wasmyard");
+    std::fs::create_dir(&state).expect("the state folder");
+    give_ports(&state);
 
     let backends = start(&state).await;
     sql(&backends, "CREATE TABLE kept (word text); INSERT INTO kept VALUES ('yes')").await;
@@ -130,6 +143,7 @@ async fn what_an_earlier_host_left_running_is_stopped_first() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_password_is_set_anew_and_a_taken_port_is_passed_over() {
     let dir = state_folder();
+    give_ports(dir.path());
     let options = LocalOptions { state_dir: dir.path().to_owned(), need_postgres: true, need_redis: false };
     let backends = Backends::start(&options, &|_| {}).await.expect("the first start");
     let before = backends.postgres_url().map(str::to_owned);

@@ -5,13 +5,14 @@
 //! test process ends, in whatever way. What may go wrong here ends the test: these
 //! functions panic.
 
+mod port;
 mod postgres;
 mod reaper;
 mod redis;
 
-use std::net::{Ipv4Addr, TcpListener};
 use std::time::{Duration, Instant};
 
+pub use port::free_port;
 pub use postgres::TestPostgres;
 pub use redis::TestRedis;
 
@@ -19,12 +20,6 @@ pub use redis::TestRedis;
 const PATIENCE: Duration = Duration::from_secs(60);
 /// The pause between two looks at whether it has.
 const PAUSE: Duration = Duration::from_millis(10);
-
-/// A port that was free a moment ago.
-fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-    listener.local_addr().expect("an address").port()
-}
 
 fn wait_for(what: &str, mut holds: impl FnMut() -> bool) {
     let give_up = Instant::now() + PATIENCE;
