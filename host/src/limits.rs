@@ -202,6 +202,9 @@ pub const POSTGRES_IDLE_CHECK: Duration = Duration::from_secs(30);
 pub const POSTGRES_RECYCLE_TIMEOUT: Duration = Duration::from_millis(500);
 /// Time to deliver a cancel request for an abandoned statement.
 pub const POSTGRES_CANCEL_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long a start waits for a database that does not take connections yet: one that is
+/// started at the same moment, and recovers from a crash first, is there by then.
+pub const POSTGRES_START_WAIT: Duration = Duration::from_secs(30);
 /// Time to wait for another host that is migrating the same database.
 pub const POSTGRES_MIGRATION_LOCK_WAIT: Duration = Duration::from_secs(60);
 /// Time for all migrations; one that builds an index on a large table takes minutes.
@@ -295,7 +298,7 @@ pub const RATE_LIMIT_PROBE_PAUSE: Duration = Duration::from_millis(100);
 /// that is asked by more at once asks Redis more often.
 pub const RATE_LIMIT_KEYS_MAX: usize = 65_536;
 /// Requests that wait for Redis for the same bucket: more than the burst of a limit that is
-/// not lent in advance should be. Beyond it the host decides by itself.
+/// not lent in advance should be. Beyond it they are refused.
 pub const RATE_LIMIT_WAITING_MAX: usize = 4_096;
 /// What is lent to all hosts together is at most one part in so many of the burst: what other
 /// hosts hold and do not use is what a client may lack.
@@ -443,8 +446,8 @@ pub const EVENTS_KEPT_RANGE: RangeInclusive<u64> = 1..=10_000_000;
 pub const SUBSCRIBERS_RANGE: RangeInclusive<u64> = 1..=1_000_000;
 /// `runtime.hosts`: those that share one Redis.
 pub const HOSTS: RangeInclusive<u64> = 1..=1_000;
-/// `runtime.rate_limit_wait_ms`.
-pub const RATE_LIMIT_WAITS_MS: RangeInclusive<u64> = 1..=1_000;
+/// `runtime.rate_limit_wait_ms`. Beyond some seconds most clients have gone.
+pub const RATE_LIMIT_WAITS_MS: RangeInclusive<u64> = 1..=10_000;
 /// `rate_limit.requests` and `rate_limit.burst`.
 pub const RATE_LIMIT_REQUESTS: RangeInclusive<u64> = 1..=1_000_000_000;
 /// Microseconds between two tokens: whole ones, and so many that rounding up takes no more

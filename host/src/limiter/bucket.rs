@@ -42,12 +42,11 @@ struct State {
 
 /// What a request is told at once.
 pub(super) enum Answer {
-    /// By what Redis lent or said before.
+    /// By what Redis lent or said before; or refused, because as many wait for this bucket as
+    /// may. A share of this host's own would come on top of what they are given.
     Known(Verdict),
     /// To wait for this; and, if it is the first one, to send somebody to Redis.
     Wait { verdict: oneshot::Receiver<Verdict>, first: bool },
-    /// Nothing: as many wait for this bucket as may.
-    Full,
 }
 
 impl Bucket {
@@ -73,7 +72,7 @@ impl Bucket {
             return Answer::Known(verdict);
         }
         if state.waiting.len() >= RATE_LIMIT_WAITING_MAX {
-            return Answer::Full;
+            return Answer::Known(Verdict::refuse(&self.limit, 0));
         }
         let (sender, verdict) = oneshot::channel();
         state.waiting.push_back(sender);
@@ -280,7 +279,7 @@ mod tests {
     fn no_more_wait_for_a_bucket_than_may() {
         let bucket = bucket();
         let waiting: Vec<_> = (0..RATE_LIMIT_WAITING_MAX).map(|_| wait(&bucket)).collect();
-        assert!(matches!(bucket.enter(NOW), Answer::Full));
+        assert!(matches!(bucket.enter(NOW), Answer::Known(verdict) if !verdict.passed()));
         drop(waiting);
         assert_eq!(bucket.order(NOW, false), None);
         assert!(wait(&bucket).1);

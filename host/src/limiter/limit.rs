@@ -16,7 +16,8 @@ pub struct Limit {
     pub(super) name: Box<str>,
     pub(super) rate: Rate,
     pub(super) strict: bool,
-    /// Names this limit with these figures among all others: a changed one begins anew.
+    /// Names this limit with these figures among all others: of a changed one a host knows
+    /// nothing yet. Redis goes on with the bucket it has, which is empty at worst.
     pub(super) digest: u64,
     /// The value of `RateLimit-Policy`.
     pub(super) policy: HeaderValue,

@@ -14,7 +14,8 @@
 //!    comes back in [`limits::RATE_LIMIT_LEASE_SPAN`], never from the lower half of the
 //!    bucket, and none at all of a strict limit.
 //! 2. **What Redis said last.** A bucket that was empty stays so until its next token comes
-//!    back, whatever other hosts do. A flood that is refused costs Redis nothing.
+//!    back, whatever other hosts do. A flood that is refused costs Redis nothing; nor does one
+//!    of more than [`limits::RATE_LIMIT_WAITING_MAX`] that nothing is known of yet.
 //! 3. **Redis.** Those who ask for the same bucket while somebody is on the way wait for the
 //!    next one to go, and share it.
 //! 4. **This host alone**, when Redis has not answered within [`limits::RATE_LIMIT_WAIT`]: by
@@ -45,8 +46,10 @@
 //!
 //! Without Redis the hosts together let pass their shares, which are the rate and the burst
 //! again if `runtime.hosts` is their number; when Redis goes away or comes back, that may be
-//! on top of one burst that passed by Redis. A Redis that loses its data forgets what was
-//! used.
+//! on top of one burst that passed by Redis. That holds of strict limits too: a host cannot
+//! know what another one has let pass meanwhile. A Redis that loses its data forgets what was
+//! used; one whose clock is set back takes what was used for all there is, until that has
+//! come back.
 //!
 //! # Memory
 //!
@@ -138,7 +141,6 @@ impl Limiter {
         }
         match bucket.enter(now_us) {
             Answer::Known(verdict) => (verdict, DecidedBy::Memory),
-            Answer::Full => (bucket.alone(now_us), DecidedBy::Host),
             Answer::Wait { verdict, first } => {
                 if first {
                     // A task of its own: it brings the others' tokens too, whatever becomes of

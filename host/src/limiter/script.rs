@@ -12,24 +12,27 @@ pub(super) const KEY_PREFIX: &str = "wasmyard:limit:";
 
 /// Every time is in whole microseconds, below 2^53, which Lua's numbers hold exactly.
 ///
-/// What was let pass while Redis could not be asked (`debt`) is taken off first, as far as
-/// there is something to take it off. Then come the requests that wait, and then what may be
-/// lent beyond them: never from the lower half of the bucket. A bucket that will be whole is
-/// forgotten at that moment.
+/// No bucket is emptier than empty, whatever the key says: a limit whose figures have been
+/// changed, and a clock that has been set back, shut nobody out for longer than the limit
+/// itself would. What was let pass while Redis could not be asked (`debt`) is taken off first,
+/// as far as there is something to take it off. Then come the requests that wait, and then
+/// what may be lent beyond them: never from the lower half of the bucket. A bucket that will
+/// be whole is forgotten at that moment.
 const BUCKET: &str = "
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local interval, burst = tonumber(ARGV[1]), tonumber(ARGV[2])
 local asked, spare, debt = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local before = tonumber(redis.call('GET', KEYS[1]) or 0)
-local whole = math.max(before, now)
-whole = math.max(whole, math.min(whole + debt * interval, now + burst * interval))
-local left = math.max(0, math.floor((now + burst * interval - whole) / interval))
+local empty = now + burst * interval
+local whole = math.min(math.max(before, now), empty)
+whole = math.min(whole + debt * interval, empty)
+local left = math.floor((empty - whole) / interval)
 local given = math.min(asked, left)
 local lent = math.max(0, math.min(spare, left - given - math.ceil(burst / 2)))
 local first = whole
 whole = whole + (given + lent) * interval
-if whole > before and whole > now then
+if whole ~= before and whole > now then
   redis.call('SET', KEYS[1], string.format('%.0f', whole), 'PX', math.ceil((whole - now) / 1000))
 end
 return {given, lent, first - now, whole - now}";

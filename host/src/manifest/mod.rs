@@ -28,7 +28,7 @@
 //! | `pages.folder` | a folder | none |
 //! | `runtime.instances_max` | 1 to 20,000 | 2,000 |
 //! | `runtime.hosts` | 1 to 1,000 | 1 |
-//! | `runtime.rate_limit_wait_ms` | 1 to 1,000 | 30 |
+//! | `runtime.rate_limit_wait_ms` | 1 to 10,000 | 30 |
 //! | `telemetry.endpoint` | a collector's address, `http` or `https` | none: nothing is recorded |
 //! | `telemetry.protocol` | `"grpc"`, `"http/protobuf"` | `"grpc"` |
 //! | `telemetry.sample_ratio` | 0 to 1, of new traces | 1 |

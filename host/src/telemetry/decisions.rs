@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 /// What a decision was made by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DecidedBy {
-    /// What Redis had lent or said before: nobody was asked.
+    /// What Redis had lent or said before, or that too many ask: nobody was asked.
     Memory,
     /// Redis.
     Redis,
