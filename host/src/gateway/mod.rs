@@ -256,17 +256,24 @@ impl Gateway {
             true => Span::default(),
             false => trace.child(SpanKind::Internal, "auth"),
         };
-        let admitted = match head.headers.contains_key(AUTHORIZATION) && !access.is_everybody() {
-            true => Box::pin(access.admit(self.authority.as_deref(), &mut head.headers)).await,
-            false => access.check(None).map(|()| None),
+        let identified = match head.headers.contains_key(AUTHORIZATION) && !access.is_everybody() {
+            true => Box::pin(access.identify(self.authority.as_deref(), &mut head.headers)).await,
+            false => Ok(None),
         };
-        spans::admitted(admission, &admitted);
-        // Who is refused counts too, by address: a guess at a token costs a signature.
-        let caller = admitted.as_ref().ok().and_then(Option::as_ref);
+        let (identity, admitted) = match identified {
+            Ok(identity) => {
+                let admitted = access.check(identity.as_ref());
+                (identity, admitted)
+            }
+            Err(denied) => (None, Err(denied)),
+        };
+        spans::admitted(admission, identity.as_ref(), &admitted);
+        // Who is refused counts too: a guess at a token costs a signature. Whoever is known and
+        // lacks a role is charged for it, and not their neighbours at the same address.
         if let Some(limit) = endpoint.limit(&method) {
             let proxies = &router.settings().proxies;
             let address = policy::client_address(peer.address.ip(), &head.headers, proxies);
-            let client = Client::of(caller, address);
+            let client = Client::of(identity.as_ref(), address);
             let decision = trace.child(SpanKind::Internal, "rate limit");
             let counters = handler.stats().limits();
             let verdict = match decision.is_recorded() {
@@ -287,14 +294,11 @@ impl Gateway {
             }
         }
 
-        let identity = match admitted {
-            Ok(identity) => identity,
-            Err(denied) => {
-                report::denied(&endpoint, &denied, id, trace.known(&head.headers).trace_id());
-                reply.response = Problem::from(&denied).response(id, target.path());
-                return reply;
-            }
-        };
+        if let Err(denied) = admitted {
+            report::denied(&endpoint, &denied, id, trace.known(&head.headers).trace_id());
+            reply.response = Problem::from(&denied).response(id, target.path());
+            return reply;
+        }
 
         if let Some(form) = endpoint.events {
             let address =

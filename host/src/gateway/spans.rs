@@ -59,12 +59,12 @@ pub(super) fn answered(
 }
 
 /// What came of asking who the caller is.
-pub(super) fn admitted(span: Span, admitted: &Result<Option<Identity>, Denied>) {
+pub(super) fn admitted(span: Span, caller: Option<&Identity>, admitted: &Result<(), Denied>) {
     span.end_with(|span| {
-        let result = match admitted {
-            Ok(Some(_)) => "known",
-            Ok(None) => "nobody",
-            Err(denied) => denied.kind(),
+        let result = match (admitted, caller) {
+            (Ok(()), Some(_)) => "known",
+            (Ok(()), None) => "nobody",
+            (Err(denied), _) => denied.kind(),
         };
         span.set("wasmyard.auth.result", result);
     });

@@ -7,7 +7,7 @@ use std::time::Duration;
 use http::Method;
 use wasmyard::manifest::{Manifest, Proxies, RateLimit};
 use wasmyard::testing::servers::{TestPostgres, TestRedis};
-use wasmyard_tests::{Answer, Shop, at_once, repository, until};
+use wasmyard_tests::{Answer, Session, Shop, at_once, repository, until};
 
 const HOUR: Duration = Duration::from_secs(3_600);
 const LIST: &str = "/api/v1/users";
@@ -18,8 +18,18 @@ fn limit(requests: u64) -> RateLimit {
 
 /// Limits the users, and waits for Redis as long as a busy machine takes.
 fn limited(manifest: &mut Manifest, limit: RateLimit) {
+    service_limited(manifest, "users", limit);
+}
+
+fn service_limited(manifest: &mut Manifest, service: &str, limit: RateLimit) {
     manifest.runtime.rate_limit_wait = Duration::from_secs(60);
-    manifest.services.get_mut("users").expect("the service").rate_limit = Some(limit);
+    manifest.services.get_mut(service).expect("the service").rate_limit = Some(limit);
+}
+
+/// Takes the word of whoever is on this machine on where a request comes from.
+fn behind_a_proxy(manifest: &mut Manifest) {
+    let loopback = "127.0.0.0/8".parse().expect("a network");
+    manifest.server.proxies = Proxies { networks: vec![loopback], ..Proxies::default() };
 }
 
 async fn statuses(shop: &Shop, method: Method, times: usize, headers: &[(&str, &str)]) -> Vec<u16> {
@@ -135,8 +145,7 @@ async fn where_a_request_comes_from_is_a_trusted_proxys_word_and_nobody_elses() 
 
     let behind = Shop::builder().change(|manifest| {
         limited(manifest, limit(2));
-        let loopback = "127.0.0.0/8".parse().expect("a network");
-        manifest.server.proxies = Proxies { networks: vec![loopback], ..Proxies::default() };
+        behind_a_proxy(manifest);
     });
     let shop = behind.start().await;
     for (said, status) in [
@@ -151,6 +160,48 @@ async fn where_a_request_comes_from_is_a_trusted_proxys_word_and_nobody_elses() 
     ] {
         let claims = [("x-forwarded-for", said), ("forwarded", "for=192.0.2.200")];
         assert_eq!(shop.send(Method::GET, LIST, &claims, b"").await.status, status, "{said}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_has_one_bucket_at_all_addresses_and_neighbours_have_their_own() {
+    let builder = Shop::builder().tokens_required().change(|manifest| {
+        behind_a_proxy(manifest);
+        service_limited(manifest, "orders", limit(3));
+        service_limited(manifest, "products", limit(2));
+    });
+    let shop = builder.start().await;
+    let token = |session: &Session| format!("Bearer {}", session.access);
+    let (alice, bob) = (token(&shop.login("alice").await), token(&shop.login("bob").await));
+    let ask = async |method: Method, path: &str, token: &str, from: &str| {
+        let headers = [("x-forwarded-for", from), ("authorization", token)];
+        let headers = if token.is_empty() { &headers[..1] } else { &headers[..] };
+        shop.send(method, path, headers, b"").await.status.as_u16()
+    };
+    for (who, from, status) in [
+        (&*alice, "198.51.100.1", 200),
+        (&alice, "198.51.100.2", 200),
+        (&alice, "2001:db8:1:2::1", 200),
+        (&alice, "198.51.100.3", 429),
+        (&bob, "198.51.100.1", 200),
+        // Who is nobody, or only says to be somebody, has what their address has.
+        ("Bearer guess", "198.51.100.1", 401),
+        ("", "198.51.100.1", 401),
+        ("Bearer another", "198.51.100.1", 401),
+        ("Bearer the.third.one", "198.51.100.1", 429),
+        ("", "198.51.100.1", 429),
+        ("", "198.51.100.2", 401),
+        (&bob, "198.51.100.1", 200),
+    ] {
+        assert_eq!(ask(Method::GET, "/api/v1/orders", who, from).await, status, "{who} from {from}");
+    }
+    // A caller who is known and lacks the role pays for it, and not who shares the address.
+    let products = "/api/v1/products";
+    for status in [403, 403, 429] {
+        assert_eq!(ask(Method::POST, products, &alice, "198.51.100.1").await, status);
+    }
+    for status in [200, 200, 429] {
+        assert_eq!(ask(Method::GET, products, "", "198.51.100.1").await, status);
     }
 }
 

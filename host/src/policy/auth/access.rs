@@ -79,13 +79,15 @@ impl Access {
         self.level == AuthLevel::None
     }
 
-    /// Admits the sender of a request, or not. The field that the proof stood in is taken
-    /// out: it is the caller's secret, and no guest needs it.
+    /// Who the sender of a request is, if they say; whether they may pass is another
+    /// question ([`Access::check`]). The field that the proof stood in is taken out: it is the
+    /// caller's secret, and no guest needs it.
     ///
     /// # Errors
-    /// [`Denied`]. A token that is there must be valid, also where none is required: a
-    /// caller who believes to be known must not be taken for nobody.
-    pub async fn admit(
+    /// [`Denied::InvalidToken`] and [`Denied::NoAuthority`]. A token that is there must be
+    /// valid, also where none is required: a caller who believes to be known must not be
+    /// taken for nobody.
+    pub async fn identify(
         &self,
         authority: Option<&Authority>,
         headers: &mut HeaderMap,
@@ -98,12 +100,10 @@ impl Access {
             Some(token) => Some(authority.ok_or(Denied::NoAuthority)?.verify(token).await?),
         };
         headers.remove(AUTHORIZATION);
-        self.check(identity.as_ref())?;
         Ok(identity)
     }
 
-    /// Whether a caller who has been verified already, or is nobody, may pass: for calls
-    /// between services.
+    /// Whether a caller who has been verified already, or is nobody, may pass.
     ///
     /// # Errors
     /// [`Denied::NoToken`] or [`Denied::NoRole`].

@@ -28,7 +28,8 @@ async fn admit(
 ) -> Result<Option<Identity>, (u16, String)> {
     let mut headers: HeaderMap =
         fields.iter().map(|field| (AUTHORIZATION, HeaderValue::from_str(field).unwrap())).collect();
-    let admitted = access.admit(Some(authority), &mut headers).await;
+    let identified = access.identify(Some(authority), &mut headers).await;
+    let admitted = identified.and_then(|identity| access.check(identity.as_ref()).map(|()| identity));
     if admitted.is_ok() && !access.is_everybody() {
         assert!(!headers.contains_key(AUTHORIZATION), "no guest sees the token");
     }
@@ -85,9 +86,10 @@ async fn a_level_says_who_may_come_without_a_token_and_a_role_who_with_one() {
 async fn without_keys_nobody_is_known_and_nobody_is_let_through() {
     let required = access(AuthLevel::Required, None);
     let mut headers = HeaderMap::new();
-    assert_eq!(required.admit(None, &mut headers).await, Err(Denied::NoToken));
+    assert_eq!(required.identify(None, &mut headers).await, Ok(None));
+    assert_eq!(required.check(None), Err(Denied::NoToken));
     headers.insert(AUTHORIZATION, HeaderValue::from_static("Bearer x"));
-    assert_eq!(required.admit(None, &mut headers).await, Err(Denied::NoAuthority));
+    assert_eq!(required.identify(None, &mut headers).await, Err(Denied::NoAuthority));
 }
 
 #[test]
