@@ -19,6 +19,7 @@ pub use run::{UpOptions, run};
 
 use crate::admin::{Admin, AdminToken};
 use crate::background;
+use crate::capability::postgres::wait_until_ready;
 use crate::capability::redis::RedisConnection;
 use crate::gateway::{Doors, Gateway};
 use crate::limiter::Limiter;
@@ -155,8 +156,10 @@ async fn start_over(
     let secret = role_secret(&options.state_dir)?;
     let mut backends = Backends::new(postgres_url.map(str::to_owned), redis_url, secret)?;
 
-    if postgres_url.is_some() {
+    if let Some(url) = postgres_url {
         progress("preparing the database");
+        let waiting = |why: &str| progress(&format!("waiting for the database: {why}"));
+        wait_until_ready(url, waiting).await.context("preparing the database")?;
     }
     let applied =
         backends.prepare_database(manifest, options.local).await.context("preparing the database")?;

@@ -22,6 +22,7 @@ mod numeric;
 mod owner;
 mod param;
 mod pool;
+mod ready;
 mod redacted;
 mod role;
 mod row;
@@ -44,6 +45,7 @@ pub use host::TransactionHandle;
 pub use migrate::{Prepared, prepare_database};
 pub use owner::OwnerSession;
 pub use pool::PostgresPool;
+pub use ready::wait_until_ready;
 pub use role::role_password;
 
 /// A database, real or scripted. Every call ends at `deadline` at the latest, with
