@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Checks compose.yaml against the compose specification's schema. The checker is
+# Checks the compose files against the compose specification's schema. The checker is
 # installed once, into the folder that cargo builds into.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -17,4 +17,5 @@ if [ ! -x "$tool/bin/check-jsonschema" ]; then
     mv "$tool.new" "$tool"
 fi
 # By its interpreter: the scripts in a venv know the path that it was made at.
-exec "$tool/bin/python" -m check_jsonschema --builtin-schema vendor.compose-spec compose.yaml
+exec "$tool/bin/python" -m check_jsonschema --builtin-schema vendor.compose-spec \
+    compose.yaml deploy/compose.observe.yaml

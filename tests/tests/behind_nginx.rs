@@ -39,13 +39,15 @@ fn swaps_on_both_hosts_and_the_death_of_one_go_unnoticed() {
 
     let file = hosts[0].dir().join("new.wasm");
     fs::write(&file, rebuilt(components::USERS, 2)).expect("a component");
-    let before = runtime.block_on(nginx.get(&visitor, "/api/v1/users")).version().to_owned();
+    let before = version(&hosts[0]);
     for host in &hosts {
         let ran = host.run(&["deploy", "users", file.to_str().expect("a path")]);
         assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
     }
-    let after = runtime.block_on(nginx.get(&visitor, "/api/v1/users")).version().to_owned();
-    assert_ne!(before, after, "both hosts have the new version");
+    let after = [&hosts[0], &hosts[1]].map(version);
+    assert!(after[0] == after[1] && after[0] != before, "both hosts have the new version: {after:?}");
+    let answer = runtime.block_on(nginx.get(&visitor, "/api/v1/users"));
+    assert_eq!(answer.version(), after[0]);
 
     first.end("KILL");
     runtime.block_on(async {
@@ -56,6 +58,9 @@ fn swaps_on_both_hosts_and_the_death_of_one_go_unnoticed() {
         let user = json!({ "username": "ida", "email": "ida@example.com" });
         assert_eq!(nginx.post(&visitor, "/api/v1/users", &user).await.status, StatusCode::CREATED);
     });
+
+    // The load has met the dead host, and nginx has asked the other one for it.
+    runtime.block_on(until("nginx has asked again", async || nginx.log().contains("GET 200 502, 200")));
 
     let again = hosts[0].up(&[]);
     runtime.block_on(until("the host that is back serves again", async || requests(&hosts[0]) > 0));
@@ -72,8 +77,16 @@ fn events_and_limits_are_one_over_both_hosts() {
     let redis = TestRedis::start();
     let hosts = [(); 2].map(|()| {
         let mut host = host(&database, &redis.url());
-        host.set_env("WASMYARD_LOGINS_PER_MINUTE", "1");
         host.set_env("WASMYARD_LOGINS_AT_ONCE", "12");
+        // A busy machine answers late, and two hosts that decide by themselves let pass more.
+        host.set_env("WASMYARD_RATE_LIMIT_WAIT_MS", "10000");
+        // No token comes back within the test: one an hour.
+        host.set_env("WASMYARD_LOGINS_PER_MINUTE", "1");
+        let path = host.dir().join("wasmyard.toml");
+        let manifest = fs::read_to_string(&path).expect("the manifest");
+        let (minute, hour) = (r#"-30}", per = "1m""#, r#"-30}", per = "1h""#);
+        assert!(manifest.contains(minute), "the limit of logins is another one");
+        fs::write(&path, manifest.replace(minute, hour)).expect("written");
         host
     });
     let first = hosts[0].up(&[]);
@@ -146,6 +159,53 @@ fn events_and_limits_are_one_over_both_hosts() {
     }
 }
 
+#[test]
+fn a_service_that_answers_503_takes_no_host_away_from_the_others() {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let database = TestPostgres::shared().database();
+    let redis = TestRedis::start();
+    let hosts = [(); 2].map(|()| host(&database, &redis.url()));
+    let first = hosts[0].up(&[]);
+    share_certificate(&hosts);
+    let second = hosts[1].up(&[]);
+    let nginx = Nginx::start(&hosts[0].dir().join(".wasmyard/tls"), [first.https(), second.https()]);
+    let visitor = nginx.client();
+    runtime.block_on(nginx.fill(&visitor));
+    runtime.block_on(async {
+        // The role of one service is shut out of the database, on both hosts.
+        let (owner, connection) =
+            tokio_postgres::connect(&database, tokio_postgres::NoTls).await.expect("the database");
+        tokio::spawn(connection);
+        let shut_out = "DO $$ BEGIN
+            EXECUTE format('REVOKE CONNECT ON DATABASE %I FROM PUBLIC', current_database());
+            EXECUTE format('GRANT CONNECT ON DATABASE %I TO products_service, orders_service',
+                current_database());
+            PERFORM pg_terminate_backend(pid) FROM pg_stat_activity
+                WHERE datname = current_database() AND usename = 'users_service';
+        END $$";
+        owner.batch_execute(shut_out).await.expect("the owner may");
+        let direct = nginx.client();
+        for host in [&first, &second] {
+            until("the service answers 503", async || {
+                let url = format!("https://localhost:{}/api/v1/users/404", host.https());
+                Answer::to(direct.get(url)).await.status == StatusCode::SERVICE_UNAVAILABLE
+            })
+            .await;
+        }
+        for id in 1_000..1_020 {
+            let path = format!("/api/v1/users/{id}");
+            nginx.get(&visitor, &path).await.problem(503);
+            // nginx gives a new connection to the host that has fewer, and may take either.
+            let (client, path) = (nginx.client(), format!("/api/v1/products/{id}"));
+            nginx.get(&client, &path).await.problem(404);
+            assert_eq!(nginx.get(&client, "/api/v1/products").await.status, StatusCode::OK);
+        }
+    });
+    for program in [first, second] {
+        assert_eq!(program.end("TERM").code(), Some(0));
+    }
+}
+
 /// What a host counts.
 async fn metrics(host: &Program<'_>) -> String {
     let admin = host.ready()["admin"].as_str().expect("an address");
@@ -178,10 +238,20 @@ fn share_certificate([from, to]: &[Project; 2]) {
 
 /// Requests that a host's services have answered since it started.
 fn requests(host: &Project) -> u64 {
+    services(host).iter().filter_map(|service| service["requests"].as_u64()).sum()
+}
+
+/// The version of the users that a host serves.
+fn version(host: &Project) -> String {
+    let services = services(host);
+    let users = services.iter().find(|service| service["name"] == "users").expect("the service");
+    users["version"].as_str().expect("a version").to_owned()
+}
+
+fn services(host: &Project) -> Vec<Value> {
     let ran = host.run(&["status", "--json"]);
     let status: Value = serde_json::from_slice(&ran.stdout).expect("JSON");
-    let services = status["services"].as_array().expect("services");
-    services.iter().filter_map(|service| service["requests"].as_u64()).sum()
+    status["services"].as_array().expect("services").clone()
 }
 
 /// A running nginx; told to end when it is dropped.
@@ -189,19 +259,22 @@ struct Nginx {
     child: Child,
     port: u16,
     certificate: Vec<u8>,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 impl Nginx {
-    /// Starts it in front of two ports, after it has found its configuration good.
+    /// Starts it in front of two ports, after it has found its configuration good. It is as
+    /// `compose.yaml` has it, but that what is `/tmp` there is a folder of its own, that it logs
+    /// what it asked the hosts, and that addresses take the place of names.
     fn start(tls: &Path, hosts: [u16; 2]) -> Self {
         let dir = tempfile::tempdir().expect("a folder");
         let port = free_port();
         let (pem, key) = (tls.join("self-signed.pem"), tls.join("self-signed.key"));
-        let conf_d = dir.path().join("conf.d");
-        fs::create_dir(&conf_d).expect("a folder");
+        let temporary = dir.path().display().to_string();
+        let output = Path::new(&rendered_into().replacen("/tmp", &temporary, 1)).to_owned();
         let mut template = deployed("wasmyard.conf.template");
         for (name, value) in [
+            ("NGINX_LOCAL_RESOLVERS", "127.0.0.1".to_owned()),
             ("NGINX_LISTEN", format!("127.0.0.1:{port}")),
             ("NGINX_TLS_CERT", pem.display().to_string()),
             ("NGINX_TLS_KEY", key.display().to_string()),
@@ -214,12 +287,16 @@ impl Nginx {
             template = template.replace(&name, &value);
         }
         assert!(!template.contains("${NGINX") && !template.contains("${WASMYARD"), "{template}");
-        fs::write(conf_d.join("wasmyard.conf"), template).expect("written");
+        // The image makes no folder for it: a file that cannot be written is none.
+        fs::write(output.join("wasmyard.conf"), template).expect("written");
 
-        // As compose.yaml has it, but for the folder that it may write to. A master that
-        // is root would give its workers to another user, who may not enter the folder.
-        let temporary = format!("{}/", dir.path().display());
-        let mut conf = deployed("nginx.conf").replace("/tmp/", &temporary);
+        // A master that is root would give its workers to another user, who may not enter
+        // the folder.
+        let mut conf = deployed("nginx.conf").replace("/tmp/", &format!("{temporary}/"));
+        let asked = "log_format asked '$request_method $status $upstream_status';";
+        let log = format!("{asked} access_log {temporary}/access.log asked;");
+        assert!(conf.contains("access_log off;"), "{conf}");
+        conf = conf.replace("access_log off;", &log);
         if nix::unistd::geteuid().is_root() {
             conf.insert_str(0, "user root;\n");
         }
@@ -234,11 +311,17 @@ impl Nginx {
         assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
         let child = nginx().args(["-g", "daemon off;"]).stdin(Stdio::null()).spawn().expect("nginx starts");
         let certificate = fs::read(pem).expect("the certificate was made");
-        Self { child, port, certificate, _dir: dir }
+        Self { child, port, certificate, dir }
     }
 
     fn origin(&self) -> String {
         format!("https://localhost:{}", self.port)
+    }
+
+    /// A line for each request: its method, its status, and what the hosts said that were
+    /// asked for it.
+    fn log(&self) -> String {
+        fs::read_to_string(self.dir.path().join("access.log")).unwrap_or_default()
     }
 
     fn client(&self) -> reqwest::Client {
@@ -268,6 +351,39 @@ impl Drop for Nginx {
         let _ = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status();
         let _ = self.child.wait();
     }
+}
+
+/// Where the image of nginx writes its configuration, which has to be a folder that is there
+/// and can be written to when the image looks.
+fn rendered_into() -> String {
+    let service = compose("nginx");
+    let key = "NGINX_ENVSUBST_OUTPUT_DIR: ";
+    let folder = service.lines().find_map(|line| line.trim().strip_prefix(key)).expect(key).to_owned();
+    let writable = service.lines().find(|line| line.trim().starts_with("tmpfs:")).expect("a tmpfs");
+    assert!(writable.contains(&format!("\"{folder}:mode=1777\"")), "{folder} is none of {writable}");
+    // All that the template asks for is set, or is what the image finds out by itself.
+    for name in
+        deployed("wasmyard.conf.template").split("${").skip(1).filter_map(|rest| rest.split('}').next())
+    {
+        let known = service.contains(&format!("\n      {name}: ")) || name == "NGINX_LOCAL_RESOLVERS";
+        assert!(known || name.is_empty(), "compose.yaml sets no {name}");
+    }
+    folder
+}
+
+/// What `compose.yaml` says of a service.
+fn compose(service: &str) -> String {
+    let text = fs::read_to_string(repository().join("compose.yaml")).expect("a file of the repository");
+    let (_, rest) = text.split_once(&format!("\n  {service}:\n")).expect("the service");
+    let lines = rest.lines().take_while(|line| line.is_empty() || line.starts_with("    "));
+    lines.fold(String::from("\n"), |text, line| text + line + "\n")
+}
+
+#[test]
+fn only_https_is_published() {
+    let text = fs::read_to_string(repository().join("compose.yaml")).expect("a file of the repository");
+    assert_eq!(text.matches("ports:").count(), 1);
+    assert!(compose("nginx").contains("    ports:\n      - \"443:8443\"\n"));
 }
 
 /// A file of the deployment.
