@@ -556,11 +556,12 @@ pub const PASSWORD_BYTES_MAX: usize = 512;
 /// What a stored hash may ask for, in multiples of the three above: hashes of a former or
 /// a later setting, and never as much memory as a component likes.
 pub const PASSWORD_COST_FACTOR_MAX: u32 = 4;
-/// Passwords that wait for a thread; beyond it the answer is that the host is busy. At
-/// 50 ms each, the last one has its turn within two seconds.
+/// Passwords of logins that wait for a thread; beyond it the answer is that the host is busy.
+/// At 50 ms each, the last one has its turn within two and a half seconds, those of the new
+/// accounts below included.
 pub const PASSWORDS_WAITING_MAX: usize = 32;
-/// How many of them may be those of new accounts: the other half is for logins alone, so
-/// that nobody is shut out by whoever makes account after account.
+/// Passwords of new accounts that wait, in a queue of their own: nobody is shut out by
+/// whoever makes account after account.
 pub const NEW_PASSWORDS_WAITING_MAX: usize = 16;
 /// How long a password may wait and be hashed: where serving leaves those threads little
 /// time, the answer is that the host is busy, while the request has time left to say so.

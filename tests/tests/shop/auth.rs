@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
 
 use http::Method;
 use serde_json::{Value, json};
@@ -593,25 +594,20 @@ async fn a_flood_of_new_users_with_passwords_keeps_nobody_from_logging_in() {
     const VISITORS: usize = 64;
     let shop = Arc::new(Shop::start().await);
     let stop = Arc::new(AtomicBool::new(false));
-    let made = async |shop: &Shop, name: String| {
-        let user =
-            json!({ "username": name, "email": format!("{name}@example.com"), "password": "long enough" });
-        shop.post("/api/v1/users", &user).await
-    };
     let mut flood = JoinSet::new();
     for visitor in 0..VISITORS {
         let (shop, stop) = (shop.clone(), stop.clone());
         flood.spawn(async move {
             for number in (0..).take_while(|_| !stop.load(Relaxed)) {
-                let status = made(&shop, format!("flood-{visitor}-{number}")).await.status.as_u16();
+                let status = sign_up(&shop, &format!("flood-{visitor}-{number}")).await.status.as_u16();
                 assert!([201, 503].contains(&status), "{status}");
             }
         });
     }
-    let mut turned_away = 0;
+    let mut tries = 0;
     wasmyard_tests::until("new users are turned away", async || {
-        turned_away += 1;
-        made(&shop, format!("one-{turned_away}")).await.status == 503
+        tries += 1;
+        sign_up(&shop, &format!("one-{tries}")).await.status == 503
     })
     .await;
     for _ in 0..5 {
@@ -621,6 +617,12 @@ async fn a_flood_of_new_users_with_passwords_keeps_nobody_from_logging_in() {
     flood.join_all().await;
 }
 
+async fn sign_up(shop: &Shop, name: &str) -> Answer {
+    let email = format!("{name}@example.com");
+    let user = json!({ "username": name, "email": email, "password": "long enough" });
+    shop.post("/api/v1/users", &user).await
+}
+
 #[tokio::test]
 async fn new_users_of_one_client_are_limited_and_the_list_is_not() {
     let shop = Shop::builder().change(|manifest| {
@@ -628,8 +630,8 @@ async fn new_users_of_one_client_are_limited_and_the_list_is_not() {
         let route = users.routes.iter_mut().find(|route| route.path == "/api/v1/users").expect("the route");
         let limit = route.rate_limit.as_mut().expect("its limit");
         assert!(limit.strict && limit.methods == ["POST"]);
-        limit.burst = 3;
-        limit.requests = 1;
+        (limit.requests, limit.per, limit.burst) = (1, Duration::from_secs(3_600), 3);
+        manifest.runtime.rate_limit_wait = Duration::from_secs(60);
     });
     let shop = shop.start().await;
     for number in 0..5 {

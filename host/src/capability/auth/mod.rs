@@ -2,9 +2,9 @@
 //!
 //! [`Auth`] is the seam: [`HostAuth`] answers it in the host, [`crate::testing::FakeAuth`]
 //! in a component's tests. Hashing costs more processor time than anything else a request
-//! can ask for, so it is done by a few threads of low priority with a bounded queue
+//! can ask for, so it is done by a few threads of low priority with bounded queues
 //! (`threads`): a flood of logins makes logins busy, and nothing else slow; one of new
-//! accounts makes new accounts busy, and leaves logins their part of the queue.
+//! accounts makes new accounts busy, and leaves logins their own queue.
 
 mod host;
 mod password;

@@ -1,12 +1,12 @@
 //! The threads that hash passwords.
 
+use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::Error;
@@ -16,12 +16,11 @@ use crate::runtime::lower_priority;
 
 type Job = Box<dyn FnOnce(&mut Memory) + Send>;
 
-/// Threads of low priority with a bounded queue, part of which is for logins alone. Dropped,
-/// they end after the hash that each is at.
+/// Threads of low priority with a bounded queue for each purpose, which have their turn one
+/// after the other: whoever makes account after account keeps others from that, and nobody
+/// from logging in. Dropped, they end after the hash that each is at.
 pub struct PasswordThreads {
-    queue: SyncSender<Job>,
-    /// The part of the queue that new passwords may have.
-    new_passwords: Arc<Semaphore>,
+    queues: Arc<Queues>,
     wait: Duration,
 }
 
@@ -30,9 +29,26 @@ pub struct PasswordThreads {
 pub(super) enum Purpose {
     /// Somebody logs in.
     Login,
-    /// Somebody gets a password. Whoever makes account after account keeps others from that,
-    /// and nobody from logging in.
+    /// Somebody gets a password.
     NewPassword,
+}
+
+/// Jobs that wait for a thread.
+struct Queues {
+    waiting: Mutex<Waiting>,
+    /// Told of each job that comes, and of the end.
+    changed: Condvar,
+    logins_max: usize,
+    new_max: usize,
+}
+
+#[derive(Default)]
+struct Waiting {
+    logins: VecDeque<Job>,
+    new: VecDeque<Job>,
+    /// Whether a new password has its turn before a login.
+    is_news_turn: bool,
+    is_over: bool,
 }
 
 impl PasswordThreads {
@@ -43,51 +59,42 @@ impl PasswordThreads {
     /// The system starts no thread.
     pub fn start() -> anyhow::Result<Self> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let room = (PASSWORDS_WAITING_MAX, NEW_PASSWORDS_WAITING_MAX);
-        Self::with((cores / 2).max(1), room, PASSWORD_WAIT)
+        let queues = Queues::new(PASSWORDS_WAITING_MAX, NEW_PASSWORDS_WAITING_MAX);
+        Self::with((cores / 2).max(1), queues, PASSWORD_WAIT)
     }
 
-    /// `waiting_max` are all that may wait, and those of them that may be new passwords.
-    fn with(threads: usize, waiting_max: (usize, usize), wait: Duration) -> anyhow::Result<Self> {
-        let (waiting_max, new_max) = waiting_max;
-        let (queue, jobs) = sync_channel(waiting_max);
-        let jobs = Arc::new(Mutex::new(jobs));
+    fn with(threads: usize, queues: Queues, wait: Duration) -> anyhow::Result<Self> {
+        let queues = Arc::new(queues);
         for number in 0..threads {
-            let jobs = jobs.clone();
+            let queues = queues.clone();
             let thread = std::thread::Builder::new().name(format!("password-{number}"));
-            thread.spawn(move || work(&jobs)).context("cannot start a thread for passwords")?;
+            thread.spawn(move || work(&queues)).context("cannot start a thread for passwords")?;
         }
-        Ok(Self { queue, new_passwords: Arc::new(Semaphore::new(new_max)), wait })
+        Ok(Self { queues, wait })
     }
 
     /// Has a thread do some work, as soon as one is free. Work that nobody waits for any
     /// more, because its request or its time has ended, is not begun.
     ///
     /// # Errors
-    /// [`Error::Busy`]: at once when the queue is full, or the part of it that is for this
-    /// purpose, and when the work is not done in time.
+    /// [`Error::Busy`]: at once when the queue of this purpose is full, and when the work is
+    /// not done in time.
     pub(super) async fn run<T: Send + 'static>(
         &self,
         purpose: Purpose,
         work: impl FnOnce(&mut Memory) -> T + Send + 'static,
     ) -> Result<T, Error> {
-        let busy = || Error::Busy(u64::try_from(RETRY_AFTER.as_millis()).unwrap_or(u64::MAX));
-        let place = match purpose {
-            Purpose::Login => None,
-            Purpose::NewPassword => Some(self.new_passwords.clone().try_acquire_owned().map_err(|_| busy())?),
-        };
         let (send, receive) = oneshot::channel();
         let job = move |memory: &mut Memory| {
-            // Taken out of the queue, whether anybody waits for it or not.
-            drop(place);
             if !send.is_closed() {
                 // Whoever waited may have gone meanwhile.
                 let _ = send.send(work(memory));
             }
         };
-        self.queue.try_send(Box::new(job)).map_err(|error| match error {
-            TrySendError::Full(_) | TrySendError::Disconnected(_) => busy(),
-        })?;
+        let busy = || Error::Busy(u64::try_from(RETRY_AFTER.as_millis()).unwrap_or(u64::MAX));
+        if !self.queues.push(purpose, Box::new(job)) {
+            return Err(busy());
+        }
         match timeout(self.wait, receive).await {
             Ok(Ok(done)) => Ok(done),
             _ => Err(busy()),
@@ -95,13 +102,64 @@ impl PasswordThreads {
     }
 }
 
-fn work(jobs: &Mutex<Receiver<Job>>) {
+impl Drop for PasswordThreads {
+    fn drop(&mut self) {
+        self.queues.lock().is_over = true;
+        self.queues.changed.notify_all();
+    }
+}
+
+impl Queues {
+    fn new(logins_max: usize, new_max: usize) -> Self {
+        Self { waiting: Mutex::default(), changed: Condvar::new(), logins_max, new_max }
+    }
+
+    /// False when the queue is full.
+    fn push(&self, purpose: Purpose, job: Job) -> bool {
+        let mut waiting = self.lock();
+        let (queue, most) = match purpose {
+            Purpose::Login => (&mut waiting.logins, self.logins_max),
+            Purpose::NewPassword => (&mut waiting.new, self.new_max),
+        };
+        let has_room = queue.len() < most;
+        if has_room {
+            queue.push_back(job);
+            self.changed.notify_one();
+        }
+        has_room
+    }
+
+    /// Waits for the next job; `None` at the end.
+    fn pop(&self) -> Option<Job> {
+        let mut waiting = self.lock();
+        while !waiting.is_over {
+            if let Some(job) = waiting.take_next() {
+                return Some(job);
+            }
+            waiting = self.changed.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+        }
+        None
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Waiting {
+    fn take_next(&mut self) -> Option<Job> {
+        self.is_news_turn = !self.is_news_turn;
+        match self.is_news_turn {
+            true => self.new.pop_front().or_else(|| self.logins.pop_front()),
+            false => self.logins.pop_front().or_else(|| self.new.pop_front()),
+        }
+    }
+}
+
+fn work(queues: &Queues) {
     lower_priority();
     let mut memory = Memory::new();
-    loop {
-        // Held while it waits: one thread waits for the job, the others for the lock.
-        let next = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(job) = next else { return };
+    while let Some(job) = queues.pop() {
         // The one who waits learns of a panic when its sender goes; the thread stays.
         let _ = catch_unwind(AssertUnwindSafe(|| job(&mut memory)));
     }
@@ -119,8 +177,8 @@ mod tests {
     /// Reached only by a failure.
     const PATIENCE: Duration = Duration::from_secs(60);
 
-    fn threads(waiting_max: usize, new_max: usize) -> Arc<PasswordThreads> {
-        Arc::new(PasswordThreads::with(1, (waiting_max, new_max), PATIENCE).unwrap())
+    fn threads(logins_max: usize, new_max: usize) -> Arc<PasswordThreads> {
+        Arc::new(PasswordThreads::with(1, Queues::new(logins_max, new_max), PATIENCE).unwrap())
     }
 
     /// Has the thread begin something that it is at until the sender speaks.
@@ -141,8 +199,7 @@ mod tests {
     async fn a_password_that_waits_too_long_is_told_to_come_back() {
         let patient = threads(2, 2);
         let (open, held) = occupied(&patient).await;
-        let (queue, new_passwords) = (patient.queue.clone(), patient.new_passwords.clone());
-        let hasty = PasswordThreads { queue, new_passwords, wait: Duration::from_millis(1) };
+        let hasty = PasswordThreads { queues: patient.queues.clone(), wait: Duration::from_millis(1) };
         let (begun, begins) = mpsc::channel();
         // The thread is still at the first one, so this one's time ends in the queue.
         let late = hasty.run(Purpose::Login, move |_| begun.send(())).await;
@@ -174,26 +231,32 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn new_passwords_leave_logins_their_part_of_the_queue() {
+    async fn new_passwords_leave_logins_their_room_and_every_second_turn() {
         let threads = threads(3, 2);
         let (open, first) = occupied(&threads).await;
-        let mut made: Vec<_> =
-            (0..2).map(|number| Box::pin(threads.run(Purpose::NewPassword, move |_| number))).collect();
-        for new in &mut made {
-            assert!(poll!(new).is_pending());
+        let (done, order) = mpsc::channel();
+        let run = |purpose, name: &'static str| {
+            let done = done.clone();
+            Box::pin(threads.run(purpose, move |_| done.send(name)))
+        };
+        let mut waiting = vec![run(Purpose::NewPassword, "new 1"), run(Purpose::NewPassword, "new 2")];
+        waiting.extend(["login 1", "login 2", "login 3"].map(|name| run(Purpose::Login, name)));
+        for run in &mut waiting {
+            assert!(poll!(run).is_pending());
         }
-        assert!(matches!(threads.run(Purpose::NewPassword, |_| 2).await, Err(Error::Busy(1_000))));
-        let mut login = Box::pin(threads.run(Purpose::Login, |_| 3));
-        assert!(poll!(&mut login).is_pending(), "there is room for it");
-        // Whoever gives up has their place until their turn comes, as in the queue.
-        drop(made.remove(0));
-        assert!(threads.run(Purpose::NewPassword, |_| 4).await.is_err());
-
+        for purpose in [Purpose::Login, Purpose::NewPassword] {
+            assert!(matches!(threads.run(purpose, |_| ()).await, Err(Error::Busy(1_000))));
+        }
         open.send(()).unwrap();
         assert!(first.await.unwrap().unwrap());
-        assert_eq!(made.remove(0).await.unwrap(), 1);
-        assert_eq!(login.await.unwrap(), 3);
-        assert_eq!(threads.run(Purpose::NewPassword, |_| 5).await.unwrap(), 5);
+        for run in waiting {
+            run.await.unwrap().unwrap();
+        }
+        let mut order: Vec<_> = order.try_iter().collect();
+        assert_eq!(order.split_off(4), ["login 3"]);
+        order[..2].sort_unstable();
+        order[2..].sort_unstable();
+        assert_eq!(order, ["login 1", "new 1", "login 2", "new 2"]);
     }
 
     #[tokio::test]
