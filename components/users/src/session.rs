@@ -77,9 +77,9 @@ pub(crate) fn login(request: &Request) -> Result<Response, Problem> {
              ORDER BY id DESC LIMIT $2
          )";
     // What another login deletes at this moment is left to it.
-    let sweep = "DELETE FROM sessions WHERE id IN (
+    let sweep = "DELETE FROM sessions WHERE id = ANY (ARRAY(
              SELECT id FROM sessions WHERE expires_at < now() ORDER BY expires_at LIMIT $1 FOR UPDATE SKIP LOCKED
-         )";
+         ))";
     let begin = "WITH session AS (
              INSERT INTO sessions (user_id, family, expires_at) VALUES ($1, $2, now() + interval '30 days')
              RETURNING id, expires_at
