@@ -261,8 +261,7 @@ impl Gateway {
             false => access.check(None).map(|()| None),
         };
         spans::admitted(admission, &admitted);
-        // Who is refused counts too, by address. That bounds what comes after the check of a
-        // token and not the check itself: who is known is counted by name, so the name is first.
+        // Who is refused counts too, by address: a guess at a token costs a signature.
         let caller = admitted.as_ref().ok().and_then(Option::as_ref);
         if let Some(limit) = endpoint.limit(&method) {
             let proxies = &router.settings().proxies;

@@ -13,6 +13,9 @@
 //!   one that is there must be a number and past. Clocks may be [`limits::ACCESS_TOKEN_LEEWAY`] apart.
 //! - The signature is checked over the bytes as they came, in strict base64url.
 //!
+//! Rate limits count whoever sends tokens that are not valid, and bound all that comes after
+//! this check, but not the check itself: who is known is counted by name, so it comes first.
+//!
 //! That is less than a general JWT library does, and each rule it would have to be told
 //! not to apply is one that cannot be forgotten here; the cryptography is `ring`'s.
 //!
