@@ -529,10 +529,19 @@ pub const ACCESS_TOKEN_BYTES_MAX: usize = 2 * KIB;
 /// longer than this after a rotation.
 pub const SIGNING_KEYS_PERIOD: Duration = Duration::from_secs(5);
 /// A token of a key that is not known makes the host look for that key at once, but not
-/// more often than this: made-up names of keys must not become load on the database.
+/// more often than this, and whoever comes in between waits for the next look: made-up
+/// names of keys must not become load on the database.
 pub const SIGNING_KEYS_LOOK_PAUSE: Duration = Duration::from_secs(1);
 /// Time to read the keys, or to add one.
 pub const SIGNING_KEYS_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a token of a key that is not known waits for a look: the pause, and the look.
+pub const SIGNING_KEYS_WAIT: Duration = Duration::from_secs(3);
+/// Tokens that wait for one look; beyond it the answer is to come back. Far more than a
+/// rotation brings at once, and nothing to a host that takes 10,000 connections.
+pub const SIGNING_KEYS_WAITING_MAX: usize = 256;
+/// Names of former keys that a host remembers, to refuse their tokens without a look: 16
+/// rotations in the quarter of an hour that a token lives are no custom.
+pub const SIGNING_KEYS_GONE_MAX: usize = 16;
 /// How long a key's tokens are taken after another key took its place: until the last of
 /// them has expired, on a host that heard late of the rotation and whose clock is slow.
 pub const SIGNING_KEY_RETIREMENT: Duration = Duration::from_secs(
@@ -550,9 +559,13 @@ pub const PASSWORD_BYTES_MAX: usize = 512;
 /// What a stored hash may ask for, in multiples of the three above: hashes of a former or
 /// a later setting, and never as much memory as a component likes.
 pub const PASSWORD_COST_FACTOR_MAX: u32 = 4;
-/// Passwords that wait for a thread; beyond it the answer is that the host is busy. At
-/// 50 ms each, the last one has its turn within two seconds.
+/// Passwords of logins that wait for a thread; beyond it the answer is that the host is busy.
+/// At 50 ms each, the last one has its turn within two and a half seconds, those of the new
+/// accounts below included.
 pub const PASSWORDS_WAITING_MAX: usize = 32;
+/// Passwords of new accounts that wait, in a queue of their own: nobody is shut out by
+/// whoever makes account after account.
+pub const NEW_PASSWORDS_WAITING_MAX: usize = 16;
 /// How long a password may wait and be hashed: where serving leaves those threads little
 /// time, the answer is that the host is busy, while the request has time left to say so.
 pub const PASSWORD_WAIT: Duration = Duration::from_secs(3);

@@ -33,7 +33,7 @@ pub use operator::Operator;
 pub use project::{Program, Project};
 pub use prometheus::Prometheus;
 pub use proxy::Proxy;
-pub use session::Session;
+pub use session::{Session, hashed};
 pub use shop::{Shop, ShopBuilder, client, repository};
 pub use turnstile::Turnstile;
 pub use visitor::Visitor;

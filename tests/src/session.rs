@@ -3,7 +3,7 @@
 use http::Method;
 use serde_json::{Value, json};
 
-use crate::{Answer, Visitor};
+use crate::{Answer, Visitor, eventually};
 
 /// What a login gave.
 #[derive(Debug, Clone)]
@@ -52,11 +52,26 @@ impl Visitor {
     /// # Panics
     /// When the login is refused.
     pub async fn login(&self, username: &str) -> Session {
-        Session::of(&self.try_login(username, &format!("{username}-password")).await)
+        self.login_with(username, &format!("{username}-password")).await
+    }
+
+    /// Logs somebody in who has this password.
+    ///
+    /// # Panics
+    /// When the login is refused.
+    pub async fn login_with(&self, username: &str, password: &str) -> Session {
+        Session::of(&hashed(async || self.try_login(username, password).await).await)
     }
 
     /// Asks for the next tokens.
     pub async fn refresh(&self, token: &str) -> Answer {
         self.post("/api/v1/auth/refresh", &json!({ "refresh_token": token })).await
     }
+}
+
+/// The answer of a host that has hashed a password for it. A host's own time for that is
+/// short, and its threads give way to all others: on a busy machine it says that one should
+/// come back, and a test does.
+pub async fn hashed(mut ask: impl AsyncFnMut() -> Answer) -> Answer {
+    eventually("a password is hashed", async || Some(ask().await).filter(|answer| answer.status != 503)).await
 }

@@ -213,6 +213,21 @@ impl ShopBuilder {
     }
 }
 
+/// The limits that routes have of their own: variables of the manifest, with their defaults.
+const OWN_LIMITS: [&str; 6] = [
+    "LOGINS_PER_MINUTE:-30",
+    "LOGINS_AT_ONCE:-10",
+    "REFRESHES_PER_MINUTE:-600",
+    "REFRESHES_AT_ONCE:-100",
+    "SIGNUPS_PER_MINUTE:-60",
+    "SIGNUPS_AT_ONCE:-30",
+];
+
+/// The name of such a variable.
+fn variable(limit: &str) -> String {
+    format!("WASMYARD_{}", limit.split(':').next().unwrap_or_default())
+}
+
 /// The repository's manifest, with free ports and the components that the tests built.
 fn manifest(database: &str, redis: &str) -> Manifest {
     let env = |name: &str| match name {
@@ -220,8 +235,7 @@ fn manifest(database: &str, redis: &str) -> Manifest {
         "REDIS_URL" => Some(redis.to_owned()),
         "WASMYARD_HTTPS_PORT" | "WASMYARD_HTTP_PORT" | "WASMYARD_ADMIN_PORT" => Some("0".to_owned()),
         // All clients of a test are one to the host.
-        "WASMYARD_LOGINS_PER_MINUTE" | "WASMYARD_LOGINS_AT_ONCE" => Some("100000".to_owned()),
-        _ => None,
+        _ => OWN_LIMITS.iter().any(|limit| name == variable(limit)).then(|| "100000".to_owned()),
     };
     let mut manifest =
         Manifest::load(&repository().join("wasmyard.toml"), &env).unwrap_or_else(|faults| panic!("{faults}"));
@@ -250,7 +264,7 @@ fn own_manifest(dir: &Path, database: &str, redis: &str) -> Manifest {
     for port in [5000, 3000, 8080] {
         replace(&format!("\nport = {port}\n"), "\nport = 0\n");
     }
-    for limit in ["LOGINS_PER_MINUTE:-30", "LOGINS_AT_ONCE:-10"] {
+    for limit in OWN_LIMITS {
         replace(&format!("\"${{WASMYARD_{limit}}}\""), "100000");
     }
     replace("${DATABASE_URL:-}", database);

@@ -211,14 +211,19 @@ async fn answers_nonsense() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn echoes() {
     let stage = Stage::of(components::ECHOES).await;
-    let sent =
-        [("x-mine", "1"), ("x-request-id", "not-yours-to-say"), ("connection", "x-hop"), ("x-hop", "2")];
+    let sent = [
+        ("x-mine", "1"),
+        ("x-request-id", "not-yours-to-say"),
+        ("connection", "x-hop"),
+        ("x-hop", "2"),
+        ("authorization", "Bearer of-the-caller"),
+    ];
     let answer = stage.shop.send(Method::POST, "/work", &sent, b"{\"a\":1}").await;
     assert_eq!((answer.status.as_u16(), answer.text()), (200, "{\"a\":1}"));
     assert_eq!(answer.header("echo-x-mine"), Some("1"));
     assert_eq!(answer.header("echo-path"), Some("/work"));
     assert_eq!(answer.header("echo-request-id"), answer.header("x-request-id"));
-    for hidden in ["echo-x-request-id", "echo-connection"] {
+    for hidden in ["echo-x-request-id", "echo-connection", "echo-authorization"] {
         assert_eq!(answer.header(hidden), None, "{hidden} is not for guests");
     }
     stage.end().await;

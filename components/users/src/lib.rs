@@ -112,6 +112,9 @@ problems! { Taken: username_taken("alice"), email_taken("alice@example.com") }
 ))]
 fn create(request: &Request) -> Result<Response, Problem> {
     let NewUser { username, email, password } = NewUser::read(request)?;
+    if password.is_some() {
+        check_free(&username, &email)?;
+    }
     let (name, address, keys) = (username.as_str().into(), email.as_str().into(), [LIST_KEY.to_owned()]);
     let written = match password {
         None => write(
@@ -136,6 +139,20 @@ fn create(request: &Request) -> Result<Response, Problem> {
     let user = users.first(User::from_row)?.ok_or_else(|| Problem::internal("INSERT returned no row"))?;
     invalidate(&[LIST_KEY.to_owned(), item_key(user.id)]);
     Response::created(&format!("{PATH}/{}", user.id), &user)
+}
+
+/// A password costs more to hash than anything else a request can ask for: not for a user who
+/// cannot be made. Who takes the name in between is met by the constraints.
+fn check_free(username: &str, email: &str) -> Result<(), Problem> {
+    let found = query(
+        "SELECT username = $1 AS is_name FROM users WHERE username = $1 OR email = $2 ORDER BY is_name DESC LIMIT 1",
+        &[username.into(), email.into()],
+    )?;
+    match found.first(|row| row.get("is_name"))? {
+        None => Ok(()),
+        Some(true) => Err(username_taken(username)),
+        Some(false) => Err(email_taken(email)),
+    }
 }
 
 fn username_taken(username: &str) -> Problem {

@@ -4,10 +4,15 @@
 //! Whoever comes with a used one has stolen it or was robbed of it, and nobody can tell
 //! which, so the whole session ends (RFC 9700, section 4.14.2). The row's lock makes one
 //! of two uses at the same moment the first.
+//!
+//! A token is `FAMILY.REST`, each of 256 random bits: the session has the family's digest
+//! and the digest of its one good token. Who knows the family has had a token of the
+//! session, so any other token of it is a used one; none of them is kept, however often a
+//! client comes, and none is forgotten, however old it is.
 
 use serde::Serialize;
 use utoipa::ToSchema;
-use wasmyard_guest::auth::{self, OpaqueToken};
+use wasmyard_guest::auth;
 use wasmyard_guest::postgres::{self, Isolation, Statement, Transaction};
 use wasmyard_guest::{
     Field, FormProblems, Problem, Request, Response, RowError, SqlError, Value, execute, problems,
@@ -16,8 +21,13 @@ use wasmyard_guest::{
 use crate::account::Account;
 use crate::password::{Password, busy};
 
-/// Characters of a refresh token that are looked at; one has 43.
+/// Characters of a refresh token that are looked at; one has 87.
 const TOKEN_LENGTH_MAX: usize = 128;
+/// What stands between a token's family and the rest of it.
+const FAMILY_END: char = '.';
+/// Sessions that are over and that a login deletes: one more begins with it, so that in the
+/// long run more go than come.
+const SWEEP_MAX: i32 = 10;
 /// Sessions of one account that are open at a time: more than anybody has devices. The
 /// oldest makes room for a new one.
 const SESSIONS_MAX: i32 = 50;
@@ -61,18 +71,24 @@ pub(crate) fn login(request: &Request) -> Result<Response, Problem> {
     let Some(account) = account.filter(|_| right) else {
         return Err(wrong_login());
     };
-    let token = auth::new_opaque_token();
+    let token = RefreshToken::of_new_family();
     let make_room = "DELETE FROM sessions WHERE user_id = $1 AND id NOT IN (
              SELECT id FROM sessions WHERE user_id = $1 AND revoked_at IS NULL AND expires_at >= now()
              ORDER BY id DESC LIMIT $2
          )";
+    // What another login deletes at this moment is left to it.
+    let sweep = "DELETE FROM sessions WHERE id = ANY (ARRAY(
+             SELECT id FROM sessions WHERE expires_at < now() ORDER BY expires_at LIMIT $1 FOR UPDATE SKIP LOCKED
+         ))";
     let begin = "WITH session AS (
-             INSERT INTO sessions (user_id, expires_at) VALUES ($1, now() + interval '30 days') RETURNING id, expires_at
+             INSERT INTO sessions (user_id, family, expires_at) VALUES ($1, $2, now() + interval '30 days')
+             RETURNING id, expires_at
          )
-         INSERT INTO refresh_tokens (digest, session_id, expires_at) SELECT $2, id, expires_at FROM session";
+         INSERT INTO refresh_tokens (digest, session_id, expires_at) SELECT $3, id, expires_at FROM session";
     let statements = [
         statement(make_room, vec![account.id.into(), (SESSIONS_MAX - 1).into()]),
-        statement(begin, vec![account.id.into(), Value::Bytes(token.digest.clone())]),
+        statement(sweep, vec![SWEEP_MAX.into()]),
+        statement(begin, vec![account.id.into(), token.family(), token.digest()]),
     ];
     postgres::batch(&statements).map_err(SqlError::from)?;
     granted(account.id, &account.role, token)
@@ -82,7 +98,11 @@ pub(crate) fn login(request: &Request) -> Result<Response, Problem> {
 #[derive(ToSchema)]
 #[serde(deny_unknown_fields)]
 struct Refresh {
-    #[schema(min_length = 1, max_length = 128, example = "vJ5oR2l1dX0mYt8kq3Zb7cN4wHs6eQfGaLpTiUxEoKw")]
+    #[schema(
+        min_length = 1,
+        max_length = 128,
+        example = "vJ5oR2l1dX0mYt8kq3Zb7cN4wHs6eQfGaLpTiUxEoKw.0cQe7gYt2mWb1xVs9LkRz4oHj6DfNpUa3EiTyX8CqBM"
+    )]
     refresh_token: String,
 }
 
@@ -97,9 +117,17 @@ problems! { Refused: refused() }
     Refused,
 ))]
 pub(crate) fn refresh(request: &Request) -> Result<Response, Problem> {
-    let digest = read_digest(request)?;
+    let token = RefreshToken::read(request)?;
     let transaction = postgres::begin(Isolation::ReadCommitted).map_err(SqlError::from)?;
-    let Some(old) = Token::locked(&transaction, digest.clone())? else { return Err(refused()) };
+    let Some(old) = Stored::locked(&transaction, &token)? else {
+        // Used, or made up; who made it up knows no family.
+        if token.has_family() {
+            let revoke = "UPDATE sessions SET revoked_at = now() WHERE family = $1 AND revoked_at IS NULL";
+            transaction.execute(revoke, &[token.family()]).map_err(SqlError::from)?;
+            transaction.commit().map_err(SqlError::from)?;
+        }
+        return Err(refused());
+    };
     if old.is_over {
         return Err(refused());
     }
@@ -110,19 +138,25 @@ pub(crate) fn refresh(request: &Request) -> Result<Response, Problem> {
         return Err(refused());
     }
 
-    let next = auth::new_opaque_token();
+    let next = token.successor();
+    // A token from before families is kept until it expires: nothing else tells that it was used.
+    let used = match token.has_family() {
+        true => "DELETE FROM refresh_tokens WHERE digest = $1",
+        false => "UPDATE refresh_tokens SET used_at = now() WHERE digest = $1",
+    };
     for (sql, params) in [
-        ("UPDATE refresh_tokens SET used_at = now() WHERE digest = $1", vec![Value::Bytes(digest)]),
+        (used, vec![token.digest()]),
         (
             "DELETE FROM refresh_tokens WHERE session_id = $1 AND expires_at < now()",
             vec![old.session.into()],
         ),
         (
             "WITH session AS (
-                 UPDATE sessions SET expires_at = now() + interval '30 days' WHERE id = $1 RETURNING id, expires_at
+                 UPDATE sessions SET family = $2, expires_at = now() + interval '30 days' WHERE id = $1
+                 RETURNING id, expires_at
              )
-             INSERT INTO refresh_tokens (digest, session_id, expires_at) SELECT $2, id, expires_at FROM session",
-            vec![old.session.into(), Value::Bytes(next.digest.clone())],
+             INSERT INTO refresh_tokens (digest, session_id, expires_at) SELECT $3, id, expires_at FROM session",
+            vec![old.session.into(), next.family(), next.digest()],
         ),
     ] {
         transaction.execute(sql, &params).map_err(SqlError::from)?;
@@ -140,17 +174,58 @@ pub(crate) fn refresh(request: &Request) -> Result<Response, Problem> {
     FormProblems,
 ))]
 pub(crate) fn logout(request: &Request) -> Result<Response, Problem> {
-    let digest = read_digest(request)?;
+    let token = RefreshToken::read(request)?;
     execute(
-        "UPDATE sessions SET revoked_at = now() FROM refresh_tokens
-         WHERE refresh_tokens.digest = $1 AND sessions.id = refresh_tokens.session_id AND sessions.revoked_at IS NULL",
-        &[Value::Bytes(digest)],
+        "UPDATE sessions SET revoked_at = now() WHERE revoked_at IS NULL
+         AND (family = $1 OR id = (SELECT session_id FROM refresh_tokens WHERE digest = $2))",
+        &[token.family(), token.digest()],
     )?;
     Ok(Response { status: 204, headers: Vec::new(), body: Vec::new() })
 }
 
+/// A refresh token as its client has it.
+struct RefreshToken(String);
+
+impl RefreshToken {
+    /// The first one of a session.
+    fn of_new_family() -> Self {
+        Self::of(&auth::new_opaque_token().token)
+    }
+
+    /// Another one of a family.
+    fn of(family: &str) -> Self {
+        Self(format!("{family}{FAMILY_END}{}", auth::new_opaque_token().token))
+    }
+
+    fn read(request: &Request) -> Result<Self, Problem> {
+        let mut form = request.form(&["refresh_token"])?;
+        let token = form.required("refresh_token", |field: Field<'_>| field.secret(1..=TOKEN_LENGTH_MAX));
+        let refresh = form.finish(token.map(|refresh_token| Refresh { refresh_token }))?;
+        Ok(Self(refresh.refresh_token))
+    }
+
+    /// The next one of its family; of a new one, if it is from before there were families.
+    fn successor(&self) -> Self {
+        self.0.split_once(FAMILY_END).map_or_else(Self::of_new_family, |(family, _)| Self::of(family))
+    }
+
+    fn has_family(&self) -> bool {
+        self.0.contains(FAMILY_END)
+    }
+
+    /// What is stored of it.
+    fn digest(&self) -> Value {
+        Value::Bytes(auth::digest(&self.0))
+    }
+
+    /// What is stored of its family; without one, what no session has.
+    fn family(&self) -> Value {
+        Value::Bytes(auth::digest(self.0.split_once(FAMILY_END).map_or("", |(family, _)| family)))
+    }
+}
+
 /// A refresh token as it is stored, with what its session is about.
-struct Token {
+struct Stored {
     session: i64,
     user_id: i32,
     role: String,
@@ -158,9 +233,9 @@ struct Token {
     is_over: bool,
 }
 
-impl Token {
-    /// The token of this digest; nobody else can use it until the transaction ends.
-    fn locked(transaction: &Transaction, digest: Vec<u8>) -> Result<Option<Self>, Problem> {
+impl Stored {
+    /// What is stored of this one; nobody else can use it until the transaction ends.
+    fn locked(transaction: &Transaction, token: &RefreshToken) -> Result<Option<Self>, Problem> {
         let sql = "SELECT sessions.id AS session, accounts.user_id, accounts.role,
                           refresh_tokens.used_at IS NOT NULL AS is_used,
                           sessions.revoked_at IS NOT NULL OR refresh_tokens.expires_at < now() AS is_over
@@ -168,7 +243,7 @@ impl Token {
                    JOIN sessions ON sessions.id = refresh_tokens.session_id
                    JOIN accounts ON accounts.user_id = sessions.user_id
                    WHERE refresh_tokens.digest = $1 FOR UPDATE OF refresh_tokens, sessions";
-        let found = transaction.query(sql, &[Value::Bytes(digest)]).map_err(SqlError::from)?;
+        let found = transaction.query(sql, &[token.digest()]).map_err(SqlError::from)?;
         Ok(found.first(|row| {
             Ok::<_, RowError>(Self {
                 session: row.get("session")?,
@@ -195,22 +270,15 @@ struct Granted {
     refresh_token: String,
 }
 
-fn granted(user_id: i32, role: &str, refresh: OpaqueToken) -> Result<Response, Problem> {
+fn granted(user_id: i32, role: &str, refresh: RefreshToken) -> Result<Response, Problem> {
     let access = auth::issue_access_token(&user_id.to_string(), role);
     let granted = Granted {
         access_token: access.token,
         token_type: "Bearer",
         expires_in: access.expires_in_s,
-        refresh_token: refresh.token,
+        refresh_token: refresh.0,
     };
     Ok(Response::json(200, &granted)?.with_header("cache-control", "no-store"))
-}
-
-fn read_digest(request: &Request) -> Result<Vec<u8>, Problem> {
-    let mut form = request.form(&["refresh_token"])?;
-    let token = form.required("refresh_token", |field: Field<'_>| field.secret(1..=TOKEN_LENGTH_MAX));
-    let refresh = form.finish(token.map(|refresh_token| Refresh { refresh_token }))?;
-    Ok(auth::digest(&refresh.refresh_token))
 }
 
 fn wrong_login() -> Problem {

@@ -27,12 +27,13 @@ enum Action {
     /// Make a new key, which signs from now on
     ///
     /// Tokens of the keys before it are taken until they expire. Other hosts of the same
-    /// database take the new key's tokens at once, and sign with it within seconds.
+    /// database take the new key's tokens at once, and sign with it within 5 seconds.
     Rotate,
     /// Make a new key, and refuse the tokens of all others: after a leak
     ///
     /// Whoever has logged in gets the next access token with their refresh token. Other
-    /// hosts of the same database follow within seconds.
+    /// hosts of the same database take the new key's tokens at once, and those of the others
+    /// for up to 5 seconds more.
     Revoke,
 }
 

@@ -359,7 +359,8 @@ pub struct Grants {
     /// `services = ["…"]`: the services it may call.
     pub services: Vec<String>,
     /// `headers = ["…"]`: the only header fields of a request that it is shown, in lower
-    /// case. `None`: all but the connection's own.
+    /// case. `None`: all but the connection's own and `authorization`, which is shown only
+    /// to a service that names it here, and on no route whose caller the host verifies.
     pub headers: Option<Vec<String>>,
 }
 

@@ -5,6 +5,7 @@
 //! each of them into the guest's memory and free it.
 
 use http::HeaderName;
+use http::header::AUTHORIZATION;
 use wasmtime::component::{
     Component, ComponentExportIndex, ComponentNamedList, ComponentType, Func, Instance, Lift, Lower,
     TypedFunc,
@@ -27,6 +28,8 @@ pub(super) struct Handle(Func);
 
 /// Which header fields a guest is shown.
 pub(super) enum Shown {
+    /// All but the caller's credentials: those that the host knows are verified before a
+    /// guest is entered, and those that it does not know are for services that ask for them.
     All,
     /// These, in lower case.
     Only(Box<[String]>),
@@ -40,7 +43,7 @@ impl Shown {
 
     fn has(&self, name: &HeaderName) -> bool {
         match self {
-            Self::All => true,
+            Self::All => name != AUTHORIZATION,
             Self::Only(names) => names.iter().any(|shown| shown == name.as_str()),
         }
     }
@@ -139,4 +142,27 @@ struct GuestRequest<'a> {
 struct GuestIdentity<'a> {
     subject: &'a str,
     roles: &'a [&'a str],
+}
+
+#[cfg(test)]
+mod tests {
+    use http::header::{ACCEPT, CONTENT_TYPE, COOKIE};
+
+    use super::*;
+
+    #[test]
+    fn credentials_are_shown_to_a_guest_that_asks_for_them_by_name_alone() {
+        let names = ["authorization".to_owned(), "accept".to_owned()];
+        for (granted, shown) in [
+            (None, &[ACCEPT, CONTENT_TYPE, COOKIE][..]),
+            (Some(&names[..]), &[ACCEPT, AUTHORIZATION]),
+            (Some(&names[1..]), &[ACCEPT]),
+            (Some(&[]), &[]),
+        ] {
+            let granted = Shown::granted(granted);
+            let seen =
+                [ACCEPT, AUTHORIZATION, CONTENT_TYPE, COOKIE].into_iter().filter(|name| granted.has(name));
+            assert_eq!(seen.collect::<Vec<_>>(), shown);
+        }
+    }
 }

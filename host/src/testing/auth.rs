@@ -1,7 +1,7 @@
 //! Passwords and tokens that a test can foresee.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
 use async_trait::async_trait;
 
@@ -12,12 +12,24 @@ use crate::capability::auth::{AccessToken, Auth, Error};
 #[derive(Debug, Clone, Default)]
 pub struct FakeAuth {
     busy: Arc<AtomicBool>,
+    hashed: Arc<AtomicUsize>,
+    verified: Arc<AtomicUsize>,
 }
 
 impl FakeAuth {
     /// From now on too many passwords are being hashed, or not any more.
     pub fn busy(&self, busy: bool) {
         self.busy.store(busy, Relaxed);
+    }
+
+    /// How many passwords were to be hashed, busy or not.
+    pub fn hashed(&self) -> usize {
+        self.hashed.load(Relaxed)
+    }
+
+    /// How many passwords were to be verified, with a hash or without one.
+    pub fn verified(&self) -> usize {
+        self.verified.load(Relaxed)
     }
 
     fn room(&self) -> Result<(), Error> {
@@ -28,10 +40,12 @@ impl FakeAuth {
 #[async_trait]
 impl Auth for FakeAuth {
     async fn hash(&self, password: String) -> Result<String, Error> {
+        self.hashed.fetch_add(1, Relaxed);
         self.room().map(|()| format!("hashed:{password}"))
     }
 
     async fn verify(&self, password: String, hash: Option<String>) -> Result<bool, Error> {
+        self.verified.fetch_add(1, Relaxed);
         self.room().map(|()| hash.is_some_and(|hash| hash == format!("hashed:{password}")))
     }
 

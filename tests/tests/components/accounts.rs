@@ -33,6 +33,7 @@ async fn a_right_password_opens_a_session_and_only_its_digest_is_stored() {
     let postgres = ScriptedPostgres::new()
         .expect("FROM accounts JOIN users", account())
         .expect("DELETE FROM sessions WHERE user_id = $1", nothing())
+        .expect("expires_at < now() ORDER BY expires_at LIMIT $1 FOR UPDATE SKIP LOCKED", nothing())
         .expect("INSERT INTO refresh_tokens", nothing());
     let service = start(&postgres, &FakeAuth::default()).await;
     let answer = service.post(LOGIN, &json!({ "username": "ann", "password": "correct horse" }));
@@ -40,8 +41,10 @@ async fn a_right_password_opens_a_session_and_only_its_digest_is_stored() {
     let granted = answer.json();
     assert_eq!((&granted["access_token"], &granted["expires_in"]), (&json!("7:customer"), &json!(900)));
     let refresh = granted["refresh_token"].as_str().expect("a token");
-    assert_eq!(refresh.len(), 43, "256 bits");
-    assert!(!params(&postgres).concat().contains(refresh));
+    let (family, rest) = refresh.split_once('.').expect("a family");
+    assert_eq!((family.len(), rest.len()), (43, 43), "256 bits each");
+    let stored = params(&postgres).concat();
+    assert!(!stored.contains(family) && !stored.contains(rest));
 }
 
 #[tokio::test]
@@ -49,39 +52,54 @@ async fn every_login_that_fails_does_the_same_work_and_gets_the_same_answer() {
     let mut told = Vec::new();
     for (found, password) in [(account(), "wrong"), (rows(["user_id"], []), "correct horse")] {
         let postgres = ScriptedPostgres::new().expect("FROM accounts JOIN users", found);
-        let service = start(&postgres, &FakeAuth::default()).await;
+        let auth = FakeAuth::default();
+        let service = start(&postgres, &auth).await;
         let answer = service.post(LOGIN, &json!({ "username": "ann", "password": password }));
         let mut refused = problem(&answer.await.expect("an answer"), 401);
         refused.as_object_mut().expect("an object").remove("request_id");
-        told.push((refused, params(&postgres)));
+        told.push((refused, params(&postgres), auth.verified()));
     }
     assert_eq!(told[0], told[1]);
+    assert_eq!(told[0].2, 1, "an account that is not there costs as much as a wrong password");
 }
 
 #[tokio::test]
 async fn a_used_refresh_token_revokes_its_session_durably() {
-    let postgres = ScriptedPostgres::new()
-        .expect("FROM refresh_tokens", token(true, false))
-        .expect("UPDATE sessions SET revoked_at = now() WHERE id = $1", nothing());
-    let service = start(&postgres, &FakeAuth::default()).await;
-    let reused = service.post(REFRESH, &json!({ "refresh_token": "x" })).await.expect("an answer");
-    problem(&reused, 401);
-    let asked = postgres.asked();
-    assert!(matches!(asked.first(), Some(Asked::Begin(Isolation::ReadCommitted))), "{asked:?}");
-    assert!(matches!(asked.last(), Some(Asked::Commit)), "{asked:?}");
+    // Known by its family; and one from before there were families, which is kept for that.
+    for (sent, found, revoke) in [
+        ("family.used", nothing(), "UPDATE sessions SET revoked_at = now() WHERE family = $1"),
+        ("x", token(true, false), "UPDATE sessions SET revoked_at = now() WHERE id = $1"),
+    ] {
+        let postgres = ScriptedPostgres::new().expect("FROM refresh_tokens", found).expect(revoke, nothing());
+        let service = start(&postgres, &FakeAuth::default()).await;
+        let reused = service.post(REFRESH, &json!({ "refresh_token": sent })).await.expect("an answer");
+        problem(&reused, 401);
+        let asked = postgres.asked();
+        assert!(matches!(asked.first(), Some(Asked::Begin(Isolation::ReadCommitted))), "{asked:?}");
+        assert!(matches!(asked.last(), Some(Asked::Commit)), "{asked:?}");
+    }
 }
 
 #[tokio::test]
 async fn a_refresh_is_one_transaction_with_the_role_of_this_moment() {
-    let postgres = ScriptedPostgres::new()
-        .expect("FOR UPDATE OF refresh_tokens, sessions", token(false, false))
-        .expect("UPDATE refresh_tokens SET used_at = now() WHERE digest = $1", nothing())
-        .expect("DELETE FROM refresh_tokens WHERE session_id = $1 AND expires_at < now()", nothing())
-        .expect("INSERT INTO refresh_tokens", nothing());
-    let service = start(&postgres, &FakeAuth::default()).await;
-    let answer = service.post(REFRESH, &json!({ "refresh_token": "x" })).await.expect("an answer");
-    assert_eq!(answer.json()["access_token"], "7:admin");
-    assert_eq!(answer.header("cache-control"), Some("no-store"));
+    for (sent, used) in [
+        ("family.good", "DELETE FROM refresh_tokens WHERE digest = $1"),
+        ("x", "UPDATE refresh_tokens SET used_at = now() WHERE digest = $1"),
+    ] {
+        let postgres = ScriptedPostgres::new()
+            .expect("FOR UPDATE OF refresh_tokens, sessions", token(false, false))
+            .expect(used, nothing())
+            .expect("DELETE FROM refresh_tokens WHERE session_id = $1 AND expires_at < now()", nothing())
+            .expect("INSERT INTO refresh_tokens", nothing());
+        let service = start(&postgres, &FakeAuth::default()).await;
+        let answer = service.post(REFRESH, &json!({ "refresh_token": sent })).await.expect("an answer");
+        assert_eq!(answer.json()["access_token"], "7:admin");
+        assert_eq!(answer.header("cache-control"), Some("no-store"));
+        let granted = answer.json();
+        let next = granted["refresh_token"].as_str().expect("a token");
+        assert_eq!(next.starts_with("family."), sent.starts_with("family."), "{next}");
+        assert!(next.contains('.') && next != sent);
+    }
 
     for (found, ends) in [(token(false, true), "over"), (nothing(), "never was")] {
         let postgres = ScriptedPostgres::new().expect("FROM refresh_tokens", found);
@@ -99,7 +117,9 @@ async fn a_refresh_is_one_transaction_with_the_role_of_this_moment() {
 async fn while_too_many_passwords_are_hashed_the_answer_says_when_to_come_back() {
     let auth = FakeAuth::default();
     auth.busy(true);
-    let postgres = ScriptedPostgres::new().expect("FROM accounts JOIN users", account());
+    let postgres = ScriptedPostgres::new()
+        .expect("FROM accounts JOIN users", account())
+        .expect("FROM users WHERE username = $1 OR email = $2", rows(["is_name"], []));
     let service = start(&postgres, &auth).await;
     let eddie = json!({ "username": "eddie", "email": "eddie@example.com", "password": "long enough" });
     for (path, body) in
@@ -112,15 +132,32 @@ async fn while_too_many_passwords_are_hashed_the_answer_says_when_to_come_back()
     auth.busy(false);
     let made = vec![9.into(), "eddie".into(), "eddie@example.com".into(), Value::Timestamp(0)];
     let postgres = ScriptedPostgres::new()
+        .expect("FROM users WHERE username = $1 OR email = $2", rows(["is_name"], []))
         .expect("INSERT INTO accounts", rows(["id", "username", "email", "created_at"], [made]));
     let service = start(&postgres, &auth).await;
     assert_eq!(service.post("/api/v1/users", &eddie).await.expect("an answer").status, 201);
-    assert!(params(&postgres)[0].contains(r#"Text("hashed:long enough")"#));
+    assert!(params(&postgres)[1].contains(r#"Text("hashed:long enough")"#));
     for password in ["7 chars", &"x".repeat(129)] {
         let mut short = eddie.clone();
         short["password"] = json!(password);
         let refused = service.post("/api/v1/users", &short).await.expect("an answer");
         assert_eq!(pointers(&problem(&refused, 422)), ["/password"]);
+    }
+}
+
+#[tokio::test]
+async fn no_password_is_hashed_for_a_user_who_cannot_be_made() {
+    for (is_name, pointer) in [(true, "/username"), (false, "/email")] {
+        let auth = FakeAuth::default();
+        let postgres = ScriptedPostgres::new().expect(
+            "FROM users WHERE username = $1 OR email = $2",
+            rows(["is_name"], [vec![is_name.into()]]),
+        );
+        let service = start(&postgres, &auth).await;
+        let taken = json!({ "username": "ann", "email": "ann@example.com", "password": "long enough" });
+        let refused = service.post("/api/v1/users", &taken).await.expect("an answer");
+        assert_eq!(pointers(&problem(&refused, 409)), [pointer]);
+        assert_eq!(auth.hashed(), 0);
     }
 }
 

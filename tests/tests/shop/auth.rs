@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
 
 use http::Method;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
-use wasmyard_tests::{Answer, Session, Shop, at_once};
+use wasmyard_tests::{Answer, Session, Shop, at_once, hashed};
 
 const INVALID: &str = r#"Bearer error="invalid_token""#;
 
@@ -48,7 +49,7 @@ fn base64(text: &str) -> Vec<u8> {
 #[tokio::test]
 async fn a_login_gives_a_token_that_says_who_one_is() {
     let shop = Shop::start().await;
-    let answer = shop.try_login("alice", "alice-password").await;
+    let answer = hashed(async || shop.try_login("alice", "alice-password").await).await;
     assert_eq!(answer.header("cache-control"), Some("no-store"));
     let granted = answer.json();
     assert_eq!((&granted["token_type"], &granted["expires_in"]), (&json!("Bearer"), &json!(900)));
@@ -78,11 +79,11 @@ async fn a_login_gives_a_token_that_says_who_one_is() {
 async fn nobody_learns_whether_a_name_is_taken_by_logging_in() {
     let shop = Shop::start().await;
     shop.post("/api/v1/users", &json!({ "username": "eddie", "email": "eddie@example.com" })).await;
-    let wrong = told(&shop.try_login("alice", "alice-passwore").await, 401);
+    let wrong = told(&hashed(async || shop.try_login("alice", "alice-passwore").await).await, 401);
     for (username, password) in
         [("alice", "a"), ("nobody", "alice-password"), ("eddie", "alice-password"), ("' OR 1=1 --", "x")]
     {
-        let refused = shop.try_login(username, password).await;
+        let refused = hashed(async || shop.try_login(username, password).await).await;
         assert_eq!(told(&refused, 401), wrong, "{username}");
         assert_eq!(refused.header("www-authenticate"), Some("Bearer"));
     }
@@ -105,8 +106,8 @@ async fn a_user_made_with_a_password_logs_in_with_it() {
     let shop = Shop::start().await;
     let made = async |username: &str, password: Value| {
         let email = format!("{username}@example.com");
-        shop.post("/api/v1/users", &json!({ "username": username, "email": email, "password": password }))
-            .await
+        let user = json!({ "username": username, "email": email, "password": password });
+        hashed(async || shop.post("/api/v1/users", &user).await).await
     };
     for (username, password) in [
         ("short", "8 chars!".to_owned()),
@@ -117,7 +118,7 @@ async fn a_user_made_with_a_password_logs_in_with_it() {
         assert_eq!(user.status, 201, "{user:?}");
         assert!(!user.text().contains("password") && !user.text().contains("argon2"), "{user:?}");
         assert_eq!(shop.get(user.header("location").expect("a location")).await.body, user.body);
-        let session = Session::of(&shop.try_login(username, &password).await);
+        let session = shop.login_with(username, &password).await;
         let me = session.get(&shop, "/api/v1/auth/me").await.json();
         assert_eq!((&me["username"], &me["role"]), (&json!(username), &json!("customer")));
     }
@@ -157,10 +158,65 @@ async fn a_refresh_token_is_good_once_and_one_used_twice_ends_its_session() {
 
     shop.sql("UPDATE refresh_tokens SET expires_at = now() - interval '1 second'").await;
     assert_eq!(told(&shop.refresh(&elsewhere.refresh).await, 401), reused);
+    // One row for each session, however often its client came: used ones are known by their
+    // family, which the session remembers.
+    assert_eq!(shop.sql("SELECT count(*) FROM refresh_tokens").await, "2");
     // What is stored is of no use to whoever reads it.
     let stored = shop.sql("SELECT encode(digest, 'escape') FROM refresh_tokens").await;
     for token in [&first, &second, &third, &elsewhere] {
         assert!(!stored.contains(&token.refresh));
+    }
+}
+
+#[tokio::test]
+async fn a_token_used_long_ago_still_ends_its_session_and_nothing_is_kept_for_it() {
+    let shop = Shop::start().await;
+    let first = shop.login("bob").await;
+    let mut last = first.clone();
+    for _ in 0..120 {
+        last = Session::of(&shop.refresh(&last.refresh).await);
+    }
+    assert_eq!(shop.sql("SELECT count(*) FROM refresh_tokens").await, "1");
+    // Another session's rest with this one's family is not a good token, and was had by
+    // somebody who has had one of this session's.
+    shop.refresh(&first.refresh).await.problem(401);
+    shop.refresh(&last.refresh).await.problem(401);
+    let other = shop.login("bob").await;
+    let mixed = format!("{}.{}", other.refresh.split_once('.').expect("a family").0, "x");
+    shop.refresh(&mixed).await.problem(401);
+    shop.refresh(&other.refresh).await.problem(401);
+}
+
+#[tokio::test]
+async fn a_session_from_before_families_goes_on_and_a_used_token_of_it_ends_it() {
+    let shop = Shop::start().await;
+    for reused in [false, true] {
+        let session = "WITH session AS (
+                INSERT INTO sessions (user_id, expires_at) VALUES (2, now() + interval '1 day') RETURNING id, expires_at
+            )
+            INSERT INTO refresh_tokens (digest, session_id, expires_at) SELECT sha256($$old$$), id, expires_at FROM session";
+        shop.sql("DELETE FROM sessions").await;
+        shop.sql(session).await;
+        let next = Session::of(&shop.refresh("old").await);
+        if reused {
+            shop.refresh("old").await.problem(401);
+            shop.refresh(&next.refresh).await.problem(401);
+        } else {
+            let last = Session::of(&shop.refresh(&next.refresh).await);
+            shop.refresh(&next.refresh).await.problem(401);
+            shop.refresh(&last.refresh).await.problem(401);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_login_sweeps_up_after_those_who_never_came_back() {
+    let shop = Shop::start().await;
+    shop.sql("INSERT INTO sessions (user_id, expires_at) SELECT 3, now() - interval '1 day' FROM generate_series(1, 25)").await;
+    for left in [15, 5, 0] {
+        let alice = shop.login("alice").await;
+        assert_eq!(shop.sql("SELECT count(*) FROM sessions WHERE user_id = 3").await, left.to_string());
+        Session::of(&shop.refresh(&alice.refresh).await);
     }
 }
 
@@ -300,7 +356,7 @@ async fn an_order_is_for_the_caller_and_an_admin_orders_for_anyone() {
 
     // A token outlives its user by minutes; an order does not come of it.
     let eddie = json!({ "username": "eddie", "email": "eddie@example.com", "password": "eddie-password" });
-    shop.post("/api/v1/users", &eddie).await;
+    hashed(async || shop.post("/api/v1/users", &eddie).await).await;
     let eddie = shop.login("eddie").await;
     shop.sql("DELETE FROM users WHERE username = 'eddie'").await;
     assert_eq!(order(&eddie, Value::Null).await.faults(422), ["/user_id"]);
@@ -367,7 +423,7 @@ async fn what_is_stored_is_given_to_nobody_who_may_not_ask() {
 #[tokio::test]
 async fn no_header_from_outside_makes_anybody_of_anyone() {
     let shop = Shop::builder().tokens_required().start().await;
-    let bob = shop.login("bob").await;
+    let (bob, client) = (shop.login("bob").await, shop.http1());
     let bearer = format!("Bearer {}", bob.access);
     for name in [
         "identity",
@@ -393,14 +449,26 @@ async fn no_header_from_outside_makes_anybody_of_anyone() {
                 "Bearer",
             );
         }
+        // HTTP/1.1, which alone has a `Connection` that says what belongs to it.
         let headers = [("authorization", bearer.as_str()), (name, "1"), ("connection", name)];
-        let me = shop.send(Method::GET, "/api/v1/auth/me", &headers[..2], b"").await;
-        assert_eq!(me.json()["id"], 2, "{name}");
+        for count in 2..=headers.len() {
+            let me = Answer::to(
+                headers[..count]
+                    .iter()
+                    .fold(client.get(shop.url("/api/v1/auth/me")), |request, (name, value)| {
+                        request.header(*name, *value)
+                    }),
+            );
+            assert_eq!(me.await.json()["id"], 2, "{name}");
+        }
     }
     for query in ["?access_token=", "?token="] {
         let path = format!("/api/v1/auth/me{query}{}", bob.access);
         challenged(&shop.get(&path).await, 401, "Bearer");
     }
+    // A proxy of one's own makes nobody of a caller; it does not make them somebody else.
+    let gone = client.get(shop.url("/api/v1/auth/me")).header("authorization", &bearer);
+    challenged(&Answer::to(gone.header("connection", "authorization")).await, 401, "Bearer");
     let two = [("authorization", bearer.as_str()), ("authorization", bearer.as_str())];
     challenged(&shop.send(Method::GET, "/api/v1/auth/me", &two, b"").await, 401, INVALID);
 }
@@ -519,6 +587,59 @@ async fn the_local_form_is_not_served_to_others_without_tokens() {
     let error = shop.host.platform().apply(changed).await.expect_err("a refusal").to_string();
     assert!(error.contains("0.0.0.0"), "{error}");
     challenged(&shop.get("/api/v1/orders").await, 401, "Bearer");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_new_users_with_passwords_keeps_nobody_from_logging_in() {
+    const VISITORS: usize = 64;
+    let shop = Arc::new(Shop::start().await);
+    let stop = Arc::new(AtomicBool::new(false));
+    let mut flood = JoinSet::new();
+    for visitor in 0..VISITORS {
+        let (shop, stop) = (shop.clone(), stop.clone());
+        flood.spawn(async move {
+            for number in (0..).take_while(|_| !stop.load(Relaxed)) {
+                let status = sign_up(&shop, &format!("flood-{visitor}-{number}")).await.status.as_u16();
+                assert!([201, 503].contains(&status), "{status}");
+            }
+        });
+    }
+    let mut tries = 0;
+    wasmyard_tests::until("new users are turned away", async || {
+        tries += 1;
+        sign_up(&shop, &format!("one-{tries}")).await.status == 503
+    })
+    .await;
+    for _ in 0..5 {
+        shop.login("alice").await;
+    }
+    stop.store(true, Relaxed);
+    flood.join_all().await;
+}
+
+async fn sign_up(shop: &Shop, name: &str) -> Answer {
+    let email = format!("{name}@example.com");
+    let user = json!({ "username": name, "email": email, "password": "long enough" });
+    shop.post("/api/v1/users", &user).await
+}
+
+#[tokio::test]
+async fn new_users_of_one_client_are_limited_and_the_list_is_not() {
+    let shop = Shop::builder().change(|manifest| {
+        let users = manifest.services.get_mut("users").expect("users");
+        let route = users.routes.iter_mut().find(|route| route.path == "/api/v1/users").expect("the route");
+        let limit = route.rate_limit.as_mut().expect("its limit");
+        assert!(limit.strict && limit.methods == ["POST"]);
+        (limit.requests, limit.per, limit.burst) = (1, Duration::from_secs(3_600), 3);
+        manifest.runtime.rate_limit_wait = Duration::from_secs(60);
+    });
+    let shop = shop.start().await;
+    for number in 0..5 {
+        let user = json!({ "username": format!("u{number}"), "email": format!("u{number}@example.com") });
+        let status = shop.post("/api/v1/users", &user).await.status;
+        assert_eq!(status, if number < 3 { 201 } else { 429 });
+        assert_eq!(shop.get("/api/v1/users").await.status, 200);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

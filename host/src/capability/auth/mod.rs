@@ -2,8 +2,9 @@
 //!
 //! [`Auth`] is the seam: [`HostAuth`] answers it in the host, [`crate::testing::FakeAuth`]
 //! in a component's tests. Hashing costs more processor time than anything else a request
-//! can ask for, so it is done by a few threads of low priority with a bounded queue
-//! (`threads`): a flood of logins makes logins busy, and nothing else slow.
+//! can ask for, so it is done by a few threads of low priority with bounded queues
+//! (`threads`): a flood of logins makes logins busy, and nothing else slow; one of new
+//! accounts makes new accounts busy, and leaves logins their own queue.
 
 mod host;
 mod password;
@@ -18,6 +19,7 @@ use sha2::{Digest as _, Sha256};
 
 pub use crate::bindings::wasmyard::platform::auth::{AccessToken, Error, OpaqueToken};
 pub use threads::PasswordThreads;
+use threads::Purpose;
 
 use crate::limits::OPAQUE_TOKEN_BYTES;
 use crate::policy::auth::Authority;
@@ -52,11 +54,12 @@ impl HostAuth {
 #[async_trait]
 impl Auth for HostAuth {
     async fn hash(&self, password: String) -> Result<String, Error> {
-        self.threads.run(move |memory| password::hash(&password, memory)).await?
+        self.threads.run(Purpose::NewPassword, move |memory| password::hash(&password, memory)).await?
     }
 
     async fn verify(&self, password: String, hash: Option<String>) -> Result<bool, Error> {
-        self.threads.run(move |memory| password::verify(&password, hash.as_deref(), memory)).await?
+        let verify = move |memory: &mut _| password::verify(&password, hash.as_deref(), memory);
+        self.threads.run(Purpose::Login, verify).await?
     }
 
     fn issue(&self, subject: &str, role: &str) -> AccessToken {

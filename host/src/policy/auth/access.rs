@@ -32,8 +32,9 @@ pub enum Denied {
     /// The caller is known, and lacks this role.
     #[error("the role {0:?} is required")]
     NoRole(Arc<str>),
-    /// The host has no keys, so it knows nobody.
-    #[error("the host has no keys to verify tokens with")]
+    /// The host has no keys, or cannot learn at this moment whether there is the one that
+    /// the token names: it may be valid.
+    #[error("the host does not have, or cannot look for, the key to verify the token with")]
     NoAuthority,
 }
 

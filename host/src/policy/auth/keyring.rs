@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::key::{Jwk, SigningKey};
-use crate::limits::SIGNING_KEY_RETIREMENT;
+use crate::limits::{SIGNING_KEY_RETIREMENT, SIGNING_KEYS_GONE_MAX};
 
 /// Keys, the newest first, and never none. Made whole and never changed; a rotation makes
 /// another one.
@@ -19,6 +19,8 @@ pub struct Keyring {
     keys: Vec<Arc<SigningKey>>,
     made_at: Vec<Timestamp>,
     jwks: Bytes,
+    /// The names of keys that this host has known and that are gone, the latest last.
+    gone: Vec<String>,
 }
 
 /// What a key is good for.
@@ -52,7 +54,24 @@ impl Keyring {
         ring.first().context("there is no signing key")?;
         let jwks = Jwks { keys: ring.iter().map(|key| key.jwk()).collect() };
         let jwks = serde_json::to_vec(&jwks).context("the public keys are not JSON")?.into();
-        Ok(Self { keys: ring, made_at, jwks })
+        Ok(Self { keys: ring, made_at, jwks, gone: Vec::new() })
+    }
+
+    /// The same, on a host that has used the keys of `former` until now: it remembers those
+    /// that are gone. A crowd that comes with their tokens, as after a leak, is refused at
+    /// once and has nobody look for them.
+    #[must_use]
+    pub(super) fn after(mut self, former: &Self) -> Self {
+        let known = former.gone.iter().map(String::as_str).chain(former.keys.iter().map(|key| key.kid()));
+        let gone: Vec<_> = known.filter(|kid| self.key(kid).is_none()).map(str::to_owned).collect();
+        let forgotten = gone.len().saturating_sub(SIGNING_KEYS_GONE_MAX);
+        self.gone = gone.into_iter().skip(forgotten).collect();
+        self
+    }
+
+    /// Whether a key of this name was in use once and is not any more.
+    pub(super) fn is_gone(&self, kid: &str) -> bool {
+        self.gone.iter().any(|gone| gone == kid)
     }
 
     /// The key that signs.
@@ -119,6 +138,18 @@ mod tests {
             assert_eq!(states[0], KeyState::Current);
             assert!(states[1..].iter().all(|state| *state == KeyState::Previous));
         }
+    }
+
+    #[test]
+    fn keys_that_are_gone_are_remembered_and_not_for_ever() {
+        let mut now = ring(&[0, 5]).unwrap();
+        let first = now.keys[1].kid().to_owned();
+        for _ in 0..SIGNING_KEYS_GONE_MAX / 2 {
+            now = ring(&[0, 5]).unwrap().after(&now);
+            assert!(now.is_gone(&first) && now.keys.iter().all(|key| !now.is_gone(key.kid())));
+        }
+        now = ring(&[0]).unwrap().after(&now);
+        assert!(!now.is_gone(&first) && now.gone.len() == SIGNING_KEYS_GONE_MAX);
     }
 
     #[test]

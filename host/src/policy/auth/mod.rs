@@ -9,8 +9,12 @@
 //!   nothing: `alg` must be the key's, and a member that the host does not write itself
 //!   (`jwk`, `jku`, `x5u`, `crit`) makes the token invalid.
 //! - `iss`, `aud`, `typ`, `sub`, `jti`, `role`, `iat` and `exp` must be there, each once
-//!   and of its type; `nbf` may be. Clocks may be [`limits::ACCESS_TOKEN_LEEWAY`] apart.
+//!   and of its type. `nbf` is optional (RFC 7519, section 4.1.5) and the host writes none;
+//!   one that is there must be a number and past. Clocks may be [`limits::ACCESS_TOKEN_LEEWAY`] apart.
 //! - The signature is checked over the bytes as they came, in strict base64url.
+//!
+//! Rate limits count whoever sends tokens that are not valid, and bound all that comes after
+//! this check, but not the check itself: who is known is counted by name, so it comes first.
 //!
 //! That is less than a general JWT library does, and each rule it would have to be told
 //! not to apply is one that cannot be forgotten here; the cryptography is `ring`'s.
@@ -22,6 +26,7 @@
 //! | `token`, `claims` | a token's form, and what it says |
 //! | `key`, `keyring` | one signing key, and those that are in use |
 //! | `seal`, `store` | keys encrypted, and kept in Postgres for all hosts |
+//! | `shared_keys` | those in use on this host, and how it hears of new ones |
 //! | `authority` | all of it together: issue, verify, rotate |
 //! | `exposure` | the local form's relief from tokens, never on a public address |
 //!
@@ -35,6 +40,7 @@ mod exposure;
 mod key;
 mod keyring;
 mod seal;
+mod shared_keys;
 mod store;
 #[cfg(test)]
 pub(crate) mod tests;

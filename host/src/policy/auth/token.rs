@@ -24,6 +24,9 @@ pub enum Invalid {
     /// No key of the host has its `kid`.
     #[error("no key has its kid")]
     UnknownKey,
+    /// The key that has its `kid` is not used any more.
+    #[error("its key is not used any more")]
+    RetiredKey,
     /// The signature is not that key's.
     #[error("its signature is wrong")]
     BadSignature,
@@ -71,7 +74,8 @@ pub(super) fn read(token: &str, keys: &Keyring) -> Result<Claims, Invalid> {
     if alg != ALGORITHM || typ != TYPE {
         return Err(Invalid::Malformed);
     }
-    let key = keys.key(&kid).ok_or(Invalid::UnknownKey)?;
+    let unknown = || if keys.is_gone(&kid) { Invalid::RetiredKey } else { Invalid::UnknownKey };
+    let key = keys.key(&kid).ok_or_else(unknown)?;
     let signature = decode(signature)?;
     if !key.verify(signed.as_bytes(), &signature) {
         return Err(Invalid::BadSignature);

@@ -10,7 +10,7 @@ use crate::manifest::{AuthLevel, RouteAuth};
 use crate::problem::Problem;
 use crate::runtime::{Identity, RequestId};
 
-fn access(level: AuthLevel, role: Option<&str>) -> Access {
+pub(super) fn access(level: AuthLevel, role: Option<&str>) -> Access {
     let auth = RouteAuth {
         levels: BTreeMap::from([("POST".to_owned(), level)]),
         role: role.map(str::to_owned),
@@ -21,7 +21,7 @@ fn access(level: AuthLevel, role: Option<&str>) -> Access {
 }
 
 /// The caller, or the status and the challenge.
-async fn admit(
+pub(super) async fn admit(
     access: &Access,
     authority: &Authority,
     fields: &[&str],

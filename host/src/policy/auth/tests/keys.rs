@@ -29,11 +29,11 @@ async fn after_a_leak_the_tokens_of_all_former_keys_are_refused() {
     let newer = one.issue("1", "customer").token;
     one.revoke().await.unwrap();
     for token in [&old, &newer] {
-        assert_eq!(one.verify(token).await, Err(Invalid::UnknownKey));
+        assert_eq!(one.verify(token).await, Err(Invalid::RetiredKey.into()));
     }
     // Another host meets the new key, and with it learns that the others are gone.
     other.verify(&one.issue("1", "customer").token).await.unwrap();
-    assert_eq!(other.verify(&old).await, Err(Invalid::UnknownKey));
+    assert_eq!(other.verify(&old).await, Err(Invalid::RetiredKey.into()));
 }
 
 #[tokio::test]

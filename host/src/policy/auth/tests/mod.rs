@@ -3,12 +3,15 @@
 mod access;
 mod hostile;
 mod keys;
+mod looks;
 
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use tokio::sync::watch;
 
 use super::*;
 use crate::manifest;
@@ -17,6 +20,10 @@ use crate::manifest;
 #[derive(Clone, Default)]
 pub(crate) struct MemoryKeys {
     keys: Arc<Mutex<Vec<Kept>>>,
+    /// How often somebody has asked for them.
+    loads: Arc<AtomicUsize>,
+    /// Whether they are given to nobody who asks.
+    held: watch::Sender<bool>,
 }
 
 struct Kept {
@@ -28,6 +35,8 @@ struct Kept {
 #[async_trait]
 impl KeyStore for MemoryKeys {
     async fn load(&self) -> anyhow::Result<Vec<StoredKey>> {
+        self.loads.fetch_add(1, Relaxed);
+        self.held.subscribe().wait_for(|held| !held).await?;
         let key = |kept: &Kept| StoredKey {
             kid: kept.kid.clone(),
             sealed: kept.sealed.clone(),
