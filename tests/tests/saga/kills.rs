@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use wasmyard::testing::servers::{TestPostgres, TestRedis};
-use wasmyard_tests::{Books, until};
+use wasmyard_tests::Books;
 
 use crate::{client, ended, long, orders_of, project, seed, up};
 
@@ -96,7 +96,7 @@ impl Customer {
 async fn killed_at_random_it_loses_nothing_and_does_nothing_twice() {
     let seed = seed();
     let mut random = fastrand::Rng::with_seed(seed);
-    let (rounds, kills) = if long() { (15, 20) } else { (1, 10) };
+    let (rounds, kills) = if long() { (30, 10) } else { (2, 5) };
     let (postgres, redis) = (TestPostgres::shared(), TestRedis::start());
     let database = postgres.database();
     let project = project(&database, &redis.url());
@@ -132,12 +132,12 @@ async fn killed_at_random_it_loses_nothing_and_does_nothing_twice() {
         paused.store(true, Relaxed);
         longest = longest.max(ended(&books, restarted).await);
         // Those that were begun since then.
-        until("every customer has an answer", async || books.sagas().await == 0).await;
+        books.settle().await;
     }
     stop.store(true, Relaxed);
     let told: Told = customers.join_all().await.into_iter().flatten().collect();
-    until("the last sagas end", async || books.sagas().await == 0).await;
     books.agree().await;
+    books.told(&redis).await;
 
     let made: Vec<i64> = told.values().flatten().copied().collect();
     let distinct: std::collections::BTreeSet<_> = made.iter().collect();
