@@ -120,7 +120,7 @@ async fn killed_at_random_it_loses_nothing_and_does_nothing_twice() {
     }
 
     let (begun, mut longest) = (Instant::now(), Duration::ZERO);
-    for _ in 0..rounds {
+    for round in 1..=rounds {
         paused.store(false, Relaxed);
         for _ in 0..kills {
             tokio::time::sleep(LIFE_MAX.mul_f64(random.f64())).await;
@@ -130,7 +130,9 @@ async fn killed_at_random_it_loses_nothing_and_does_nothing_twice() {
         }
         let restarted = Instant::now();
         paused.store(true, Relaxed);
-        longest = longest.max(ended(&books, restarted).await);
+        let took = ended(&books, restarted).await;
+        longest = longest.max(took);
+        eprintln!("{} kills: every saga ended {took:?} after the restart", round * kills);
         // Those that were begun since then.
         books.settle().await;
     }
