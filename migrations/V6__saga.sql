@@ -67,8 +67,8 @@ INSERT INTO order_sagas (order_id, step, started_at) SELECT order_id, 'returning
 DROP TABLE stock_returns;
 
 -- Requests that may be repeated (draft-ietf-httpapi-idempotency-key-header). A row is
--- claimed with the saga's beginning and gets its answer with the order; it goes with a
--- saga that is undone, or after a day.
+-- claimed with the saga's beginning and gets its answer with the order; it goes when it is
+-- clear that there will be no order, or after a day.
 CREATE TABLE idempotency_keys (
     -- The verified caller's subject; empty for all those who have not logged in.
     caller TEXT NOT NULL,
@@ -99,10 +99,25 @@ INSERT INTO reservations (order_id, state)
 SELECT order_id, CASE WHEN bool_or(kind = 'release') THEN 'released' ELSE 'confirmed' END
 FROM stock_movements GROUP BY order_id;
 
+-- The ledger's other half: what somebody has put on stock or taken away by setting its figure.
+CREATE TABLE stock_adjustments (
+    id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    product_id INTEGER NOT NULL,
+    -- More, or with a minus fewer, than there were.
+    quantity INTEGER NOT NULL,
+    adjusted_at TIMESTAMP WITH TIME ZONE NOT NULL DEFAULT clock_timestamp(),
+    CONSTRAINT stock_adjustments_product_id_fkey FOREIGN KEY (product_id) REFERENCES products (id),
+    CONSTRAINT stock_adjustments_quantity_check CHECK (quantity <> 0)
+);
+
+CREATE INDEX stock_adjustments_product_id_idx ON stock_adjustments (product_id);
+
 -- Where every piece of a product is: on stock, reserved for an order that is being made, or
--- sold. No reservation, sale or cancellation changes the sum of the three.
+-- sold. No reservation, sale or cancellation changes the sum of the three, and whoever sets
+-- the stock changes it by what they have adjusted.
 CREATE VIEW product_stock AS
-    SELECT products.id AS product_id, stock, COALESCE(reserved, 0) AS reserved, COALESCE(sold, 0) AS sold
+    SELECT products.id AS product_id, stock, COALESCE(reserved, 0) AS reserved, COALESCE(sold, 0) AS sold,
+           COALESCE((SELECT sum(quantity) FROM stock_adjustments WHERE product_id = products.id), 0) AS adjusted
     FROM products LEFT JOIN (
         SELECT product_id,
                sum(quantity) FILTER (WHERE state = 'held') AS reserved,
@@ -114,3 +129,4 @@ CREATE VIEW product_stock AS
 GRANT SELECT, INSERT ON order_items TO orders_service;
 GRANT SELECT, INSERT, UPDATE, DELETE ON order_sagas, idempotency_keys TO orders_service;
 GRANT SELECT, INSERT, UPDATE ON reservations TO products_service;
+GRANT INSERT ON stock_adjustments TO products_service;

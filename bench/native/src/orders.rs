@@ -21,6 +21,8 @@ pub(crate) const PATH: &str = "/api/v1/orders";
 const LIST_KEY: &str = "orders:all";
 const LIST: Kept<'static> = Kept { key: LIST_KEY, ttl: Duration::from_secs(60), empty: true };
 const LISTED: Listed<'static> = Listed { path: PATH, filters: &[] };
+/// As the component has it by default: the time of a request and a second more.
+const SAGA_TIME_MS: i32 = 6_000;
 
 pub(crate) async fn list(shop: &Shop, head: &Head<'_>) -> Result<Answer, Problem> {
     let page = Page::of(&Query::parse(head.query)?)?;
@@ -70,7 +72,7 @@ pub(crate) async fn create(shop: &Shop, head: &Head<'_>, body: &[u8]) -> Result<
     };
     let total_price = wanted.total(user_exists, &prices?)?;
 
-    let begun = shop.database.query(BEGIN, &[]).await?;
+    let begun = shop.database.query(BEGIN, &[&SAGA_TIME_MS]).await?;
     let (id, created_at) =
         begun.first().map_or_else(|| Err(Problem::internal("INSERT returned no row")), begin)?;
     products::reserve(shop, id, &wanted.lines).await?;
@@ -111,6 +113,7 @@ async fn write(shop: &Shop, wanted: &NewOrder, order: &Order, answer: &[u8]) -> 
                 &None::<&str>,
                 &std::str::from_utf8(answer).ok(),
                 &None::<&str>,
+                &SAGA_TIME_MS,
             ],
             LIST_KEY,
         )

@@ -20,15 +20,37 @@ pub enum Reply {
     Refused(Vec<u8>),
 }
 
+/// Why another service has given no [`Reply`], and what to tell a client.
+///
+/// To a client it is the same trouble either way. Who has more to ask needs to know whether
+/// there is any use in that.
+#[derive(Debug, Clone, PartialEq)]
+pub enum PeerError {
+    /// It is away or has no time (502 to 504, 429, saturated, late, failed): most likely the
+    /// next request will fare no better.
+    Away(Problem),
+    /// This very request is the trouble: it was answered with a status that says nothing, or
+    /// it could not be made at all.
+    Failed(Problem),
+}
+
+impl From<PeerError> for Problem {
+    fn from(error: PeerError) -> Self {
+        match error {
+            PeerError::Away(problem) | PeerError::Failed(problem) => problem,
+        }
+    }
+}
+
 impl Peer {
     /// Reads a resource, from the other service's cache where it has one.
     ///
     /// # Errors
     ///
-    /// 503 when the service fails, is saturated, or answers with none of 200, 404 and 409;
-    /// 504 when it does not answer in time; 500 when the manifest does not grant the
-    /// call.
-    pub fn get(self, path: &str) -> Result<Reply, Problem> {
+    /// A [`PeerError`], which `?` turns into the answer that fits it: 503 when the service
+    /// fails, is saturated, or answers with none of 200, 404 and 409; 504 when it does not
+    /// answer in time; 500 when the manifest does not grant the call.
+    pub fn get(self, path: &str) -> Result<Reply, PeerError> {
         self.ask("GET", path, Vec::new())
     }
 
@@ -37,7 +59,7 @@ impl Peer {
     /// # Errors
     ///
     /// As [`Peer::get`].
-    pub fn get_fresh(self, path: &str) -> Result<Reply, Problem> {
+    pub fn get_fresh(self, path: &str) -> Result<Reply, PeerError> {
         self.ask("GET", path, vec![("cache-control".to_owned(), b"no-cache".to_vec())])
     }
 
@@ -46,7 +68,7 @@ impl Peer {
     /// # Errors
     ///
     /// As [`Peer::get`].
-    pub fn delete(self, path: &str) -> Result<Reply, Problem> {
+    pub fn delete(self, path: &str) -> Result<Reply, PeerError> {
         self.ask("DELETE", path, Vec::new())
     }
 
@@ -55,12 +77,12 @@ impl Peer {
     /// # Errors
     ///
     /// As [`Peer::get`].
-    pub fn put(self, path: &str, state: &impl Serialize) -> Result<Reply, Problem> {
-        let body = Response::json(200, state)?.body;
+    pub fn put(self, path: &str, state: &impl Serialize) -> Result<Reply, PeerError> {
+        let body = Response::json(200, state).map_err(PeerError::Failed)?.body;
         self.send("PUT", path, vec![("content-type".to_owned(), b"application/json".to_vec())], body)
     }
 
-    fn ask(self, method: &str, path: &str, headers: Vec<(String, Vec<u8>)>) -> Result<Reply, Problem> {
+    fn ask(self, method: &str, path: &str, headers: Vec<(String, Vec<u8>)>) -> Result<Reply, PeerError> {
         self.send(method, path, headers, Vec::new())
     }
 
@@ -70,34 +92,42 @@ impl Peer {
         path: &str,
         headers: Vec<(String, Vec<u8>)>,
         body: Vec<u8>,
-    ) -> Result<Reply, Problem> {
+    ) -> Result<Reply, PeerError> {
         let (method, path) = (method.to_owned(), path.to_owned());
         let request = CallRequest { method, path, query: String::new(), headers, body };
         self.judge(services::call(self.0, &request))
     }
 
-    fn judge(self, outcome: Result<Response, Error>) -> Result<Reply, Problem> {
+    fn judge(self, outcome: Result<Response, Error>) -> Result<Reply, PeerError> {
         let Self(name) = self;
-        let away =
+        let unavailable =
             |cause: String| Problem::unavailable(format!("The {name} service is not available."), cause);
+        let of_its_own = |cause: String| PeerError::Failed(Problem::internal(cause));
         match outcome {
             Ok(response) if response.status == 200 => Ok(Reply::Found(response.body)),
             Ok(response) if response.status == 404 => Ok(Reply::Absent),
             Ok(response) if response.status == 409 => Ok(Reply::Refused(response.body)),
-            Ok(response) => Err(away(format!("{name} answered with status {}", response.status))),
+            Ok(response) => {
+                let problem = unavailable(format!("{name} answered with status {}", response.status));
+                Err(match response.status {
+                    429 | 502..=504 => PeerError::Away(problem),
+                    _ => PeerError::Failed(problem),
+                })
+            }
             Err(Error::Saturated(retry_ms)) => {
                 let seconds = retry_ms.div_ceil(1_000).max(1);
-                Err(away(format!("{name} is saturated")).with_header("retry-after", seconds.to_string()))
+                let problem = unavailable(format!("{name} is saturated"));
+                Err(PeerError::Away(problem.with_header("retry-after", seconds.to_string())))
             }
-            Err(Error::Timeout) => Err(Problem::timeout(
+            Err(Error::Timeout) => Err(PeerError::Away(Problem::timeout(
                 format!("The {name} service did not answer in time."),
                 format!("{name} did not answer in time"),
-            )),
-            Err(Error::Failed(reason)) => Err(away(format!("{name} failed: {reason}"))),
-            Err(Error::NotGranted(reason)) => {
-                Err(Problem::internal(format!("{name} is not granted: {reason}")))
+            ))),
+            Err(Error::Failed(reason)) => {
+                Err(PeerError::Away(unavailable(format!("{name} failed: {reason}"))))
             }
-            Err(Error::TooDeep) => Err(Problem::internal(format!("the call to {name} is nested too deep"))),
+            Err(Error::NotGranted(reason)) => Err(of_its_own(format!("{name} is not granted: {reason}"))),
+            Err(Error::TooDeep) => Err(of_its_own(format!("the call to {name} is nested too deep"))),
         }
     }
 }
@@ -106,9 +136,12 @@ impl Peer {
 mod tests {
     use super::*;
 
-    fn answered(status: u16) -> Result<Reply, u16> {
-        let response = Response { status, headers: Vec::new(), body: b"{}".to_vec() };
-        Peer("users").judge(Ok(response)).map_err(|problem| problem.status())
+    fn answered(status: u16) -> Result<Reply, PeerError> {
+        Peer("users").judge(Ok(Response { status, headers: Vec::new(), body: b"{}".to_vec() }))
+    }
+
+    fn problem(outcome: Result<Response, Error>) -> Problem {
+        Peer("users").judge(outcome).expect_err("no reply").into()
     }
 
     #[test]
@@ -116,27 +149,30 @@ mod tests {
         assert_eq!(answered(200), Ok(Reply::Found(b"{}".to_vec())));
         assert_eq!(answered(404), Ok(Reply::Absent));
         assert_eq!(answered(409), Ok(Reply::Refused(b"{}".to_vec())));
-        for status in [304, 401, 429, 500, 503] {
-            assert_eq!(answered(status), Err(503), "{status}");
+        // To a client it is the same whatever else the other service says; to who has more to
+        // ask it is not.
+        for (status, is_away) in
+            [(304, false), (401, false), (422, false), (500, false), (429, true), (503, true), (504, true)]
+        {
+            let error = answered(status).expect_err("no reply");
+            assert_eq!(matches!(error, PeerError::Away(_)), is_away, "{status}");
+            assert_eq!(Problem::from(error).status(), 503, "{status}");
         }
     }
 
     #[test]
     fn a_saturated_service_says_when_to_come_back() {
-        let problem = Peer("users").judge(Err(Error::Saturated(2_500))).expect_err("no reply");
-        let response = problem.answer(&crate::Request::default());
+        let response = problem(Err(Error::Saturated(2_500))).answer(&crate::Request::default());
         assert_eq!((response.status, response.header("retry-after")), (503, Some("3")));
     }
 
     #[test]
     fn a_late_service_is_told_from_one_that_is_away() {
-        let problem = Peer("users").judge(Err(Error::Timeout)).expect_err("no reply");
-        assert_eq!(problem.status(), 504);
+        assert_eq!(problem(Err(Error::Timeout)).status(), 504);
     }
 
     #[test]
     fn a_missing_grant_is_an_error_of_the_service() {
-        let problem = Peer("users").judge(Err(Error::NotGranted("users".into()))).expect_err("no reply");
-        assert_eq!(problem.status(), 500);
+        assert_eq!(problem(Err(Error::NotGranted("users".into()))).status(), 500);
     }
 }

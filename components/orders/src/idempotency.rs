@@ -106,12 +106,15 @@ const ANSWER: &str = "
     SELECT digest = sha256($3) AS same, order_id, answer FROM idempotency_keys
     WHERE caller = $1 AND key = $2 AND claimed_at > now() - interval '24 hours'";
 
-/// Keys of more than a day ago, some at a time.
+/// Forgets keys of more than a day ago, some at a time. The age is asked for twice: a key that
+/// was found old may be claimed anew before it is deleted, and Postgres looks again at the outer
+/// condition alone.
 pub(crate) const FORGET: &str = "
     DELETE FROM idempotency_keys WHERE (caller, key) IN (
         SELECT caller, key FROM idempotency_keys
         WHERE claimed_at <= now() - interval '24 hours' ORDER BY claimed_at LIMIT 1000
-    )";
+    )
+    AND claimed_at <= now() - interval '24 hours'";
 
 fn read(value: &str) -> Option<&str> {
     let value = value.trim_matches([' ', '\t']);

@@ -56,6 +56,7 @@ fn bring(order: &Order, wanted: Status, by: Option<&str>) -> Result<Order, Probl
             wanted.name().into(),
             by.into(),
             trace::traceparent().into(),
+            saga::time(),
         ],
         &keys,
     )?;
@@ -76,7 +77,8 @@ const BRING: &str = concat!(
          INSERT INTO order_history (order_id, status, changed_by) SELECT id, status, $4 FROM changed
      ), owed AS (
          INSERT INTO order_sagas AS saga (order_id, step, due_at)
-         SELECT id, 'returning', clock_timestamp() + interval '6 s' FROM changed WHERE status = 'cancelled'
+         SELECT id, 'returning', clock_timestamp() + $6::int4 * interval '1 ms'
+         FROM changed WHERE status = 'cancelled'
          ON CONFLICT (order_id) DO UPDATE
          SET step = 'returning', due_at = excluded.due_at, attempts = 0, reason = NULL, parked_at = NULL
      ), told AS (",

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use category::Category;
 use product::{NewProduct, NewStock, Product};
+use reservation::{LOCK, in_turn};
 use utoipa::OpenApi;
 use wasmyard_guest::{
     AlsoAt, DESCRIPTION_PATH, FormProblems, Freshness, Guest, Health, Page, Problem, QueryProblems, Request,
@@ -170,17 +171,30 @@ fn create(request: &Request) -> Result<Response, Problem> {
 fn set_stock(request: &Request) -> Result<Response, Problem> {
     let id = request.id("product")?;
     let NewStock { stock } = NewStock::read(request)?;
-    // Where the statement's fate is unknown so is the category, whose list may then
+    // Where the statements' fate is unknown so is the category, whose list may then
     // show the old stock for its 60 s.
-    let written = write(
-        "UPDATE products SET stock = $2 WHERE id = $1
-         RETURNING id, name, description, price, stock, category, created_at, lower(category) AS folded",
-        &[id.into(), stock.into()],
+    let written = in_turn(
+        &[(LOCK, vec![[id].as_slice().into()]), (SET_STOCK, vec![id.into(), stock.into()])],
         &write_keys(Some(id), None),
     )?;
     let product = changed(&written)?.ok_or_else(|| Problem::no_such("product", id))?;
     Response::json(200, &product)
 }
+
+/// Sets the stock of a product that is locked, and notes the difference: without it the ledger
+/// would not tell where the pieces have come from, or gone.
+const SET_STOCK: &str = "
+    WITH before AS (
+        SELECT id, stock FROM products WHERE id = $1
+    ), changed AS (
+        UPDATE products SET stock = $2 WHERE id = $1
+        RETURNING id, name, description, price, stock, category, created_at
+    ), noted AS (
+        INSERT INTO stock_adjustments (product_id, quantity)
+        SELECT id, changed.stock - before.stock FROM changed JOIN before USING (id)
+        WHERE changed.stock <> before.stock
+    )
+    SELECT *, lower(category) AS folded FROM changed";
 
 /// The product that a statement has written, its keys taken out of the cache. The
 /// category's key comes from the database's own folding, which is what decides in

@@ -12,6 +12,10 @@ const NAME_LENGTH_MAX: usize = 100;
 /// below 1 MiB in any script.
 const DESCRIPTION_LENGTH_MAX: usize = 2_000;
 
+/// Pieces of one product. The column takes twice as many: what orders give back must find
+/// room, whatever the stock was set to meanwhile.
+const STOCK_MAX: i32 = 1_000_000_000;
+
 /// A product.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct Product {
@@ -63,7 +67,7 @@ pub struct NewProduct {
     /// What one costs.
     pub price: Money,
     /// How many there are.
-    #[schema(value_type = Option<i32>, required = false, minimum = 0, default = 0, example = 75)]
+    #[schema(value_type = Option<i32>, required = false, minimum = 0, maximum = 1000000000, default = 0, example = 75)]
     pub stock: i32,
     /// The category: one line, without spaces around it.
     #[schema(min_length = 1, max_length = 50, example = "Electronics")]
@@ -107,7 +111,7 @@ impl NewProduct {
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewStock {
     /// How many there are now.
-    #[schema(minimum = 0, example = 45)]
+    #[schema(minimum = 0, maximum = 1000000000, example = 45)]
     pub(crate) stock: i32,
 }
 
@@ -120,7 +124,7 @@ impl NewStock {
 }
 
 fn stock(field: Field<'_>) -> Result<i32, String> {
-    field.integer(0..=i32::MAX)
+    field.integer(0..=STOCK_MAX)
 }
 
 /// Spaces around a category would make it another one that looks the same.
@@ -169,6 +173,7 @@ mod tests {
             (r#""name": "Pen", "price": 1e99"#, "/price"),
             (r#""name": "Pen", "price": 1, "stock": -1"#, "/stock"),
             (r#""name": "Pen", "price": 1, "stock": 1.5"#, "/stock"),
+            (r#""name": "Pen", "price": 1, "stock": 1000000001"#, "/stock"),
             (r#""name": "Pen", "price": 1, "stock": 2147483648"#, "/stock"),
             (r#""name": "Pen", "price": 1, "category": """#, "/category"),
             (r#""name": "Pen", "price": 1, "category": " Office""#, "/category"),
@@ -196,6 +201,8 @@ mod tests {
         assert_eq!(NewStock::read(&Request::with_json(r#"{"stock": 45}"#)), Ok(NewStock { stock: 45 }));
         assert!(NewStock::read(&Request::with_json(r#"{"stock": 45, "price": 1}"#)).is_err());
         assert!(NewStock::read(&Request::with_json("{}")).is_err());
+        assert!(NewStock::read(&Request::with_json(r#"{"stock": 1000000000}"#)).is_ok());
+        assert!(NewStock::read(&Request::with_json(r#"{"stock": 1000000001}"#)).is_err());
     }
 
     #[test]

@@ -142,7 +142,7 @@ const GIVE_BACK: &str = "
 
 /// Runs statements in one transaction, and gives the rows of the last. When it fails and may
 /// have taken effect in spite of that, `keys` go out of the cache as if it had.
-fn in_turn(statements: &[(&str, Vec<Value>)], keys: &[String]) -> Result<RowSet, Problem> {
+pub(crate) fn in_turn(statements: &[(&str, Vec<Value>)], keys: &[String]) -> Result<RowSet, Problem> {
     let statements: Vec<_> = statements
         .iter()
         .map(|(sql, params)| Statement { sql: (*sql).to_owned(), params: params.clone() })

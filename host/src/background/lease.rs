@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::sync::OnceCell;
+use tokio::time::timeout;
 use uuid::Uuid;
 
 use crate::capability::postgres::OwnerSession;
-use crate::limits::BACKGROUND_LEASE;
+use crate::limits::{BACKGROUND_LEASE, POSTGRES_STATEMENT_GRACE, POSTGRES_STATEMENT_TIMEOUT};
 
 /// The host's own schema, as for the signing keys, whose lock it takes: two hosts that make
 /// one schema at the same moment would otherwise be in each other's way.
@@ -73,12 +74,12 @@ impl Leases {
     /// Takes a service's next turn if it is free and due.
     ///
     /// # Errors
-    /// The database cannot be reached.
+    /// The database cannot be reached, or does not answer in time.
     pub async fn take(&self, service: &str) -> anyhow::Result<Turn> {
         self.made.get_or_try_init(|| self.make()).await?;
         let client = self.owner.take().await?;
         let lease_s = BACKGROUND_LEASE.as_secs_f64();
-        let row = client.query_one(TAKE, &[&service, &self.host, &lease_s]).await?;
+        let row = within(client.query_one(TAKE, &[&service, &self.host, &lease_s])).await?;
         self.owner.give_back(client);
         let token: Option<i64> = row.try_get("token")?;
         let wait_s: Option<f64> = row.try_get("wait_s")?;
@@ -91,7 +92,7 @@ impl Leases {
     /// Keeps a turn for another [`BACKGROUND_LEASE`]. False when it has passed on.
     ///
     /// # Errors
-    /// The database cannot be reached.
+    /// The database cannot be reached, or does not answer in time.
     pub async fn renew(&self, service: &str, token: u64) -> anyhow::Result<bool> {
         self.update(RENEW, service, token, BACKGROUND_LEASE).await
     }
@@ -99,7 +100,7 @@ impl Leases {
     /// Ends a turn. The next one, of whichever host, is due after `every`.
     ///
     /// # Errors
-    /// The database cannot be reached; the lease then ends by itself.
+    /// The database cannot be reached, or does not answer in time; the lease then ends by itself.
     pub async fn give_back(&self, service: &str, token: u64, every: Duration) -> anyhow::Result<()> {
         self.update(GIVE_BACK, service, token, every).await.map(|_| ())
     }
@@ -107,18 +108,26 @@ impl Leases {
     async fn update(&self, sql: &str, service: &str, token: u64, time: Duration) -> anyhow::Result<bool> {
         let token = i64::try_from(token).context("a fencing token beyond what Postgres counts")?;
         let client = self.owner.take().await?;
-        let updated = client.execute(sql, &[&service, &token, &time.as_secs_f64()]).await?;
+        let updated = within(client.execute(sql, &[&service, &token, &time.as_secs_f64()])).await?;
         self.owner.give_back(client);
         Ok(updated > 0)
     }
 
     async fn make(&self) -> anyhow::Result<()> {
         let mut client = self.owner.take().await?;
-        let transaction = client.transaction().await?;
-        let made = transaction.batch_execute(SCHEMA).await;
-        made.context("cannot make the table wasmyard.background_leases")?;
-        transaction.commit().await?;
+        let made = within(async {
+            let transaction = client.transaction().await?;
+            transaction.batch_execute(SCHEMA).await?;
+            transaction.commit().await
+        });
+        made.await.context("cannot make the table wasmyard.background_leases")?;
         self.owner.give_back(client);
         Ok(())
     }
+}
+
+/// The server ends a statement by itself; this is for a server that is gone.
+async fn within<T>(work: impl Future<Output = Result<T, tokio_postgres::Error>>) -> anyhow::Result<T> {
+    const WAIT: Duration = POSTGRES_STATEMENT_TIMEOUT.saturating_add(POSTGRES_STATEMENT_GRACE);
+    Ok(timeout(WAIT, work).await.context("the database did not answer in time")??)
 }

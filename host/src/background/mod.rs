@@ -55,14 +55,17 @@ async fn follow(platform: Weak<Platform>, name: String) {
     loop {
         let wait = {
             let Some(platform) = platform.upgrade() else { return };
-            let (Some((service, every)), Some(leases)) = (platform.background(&name), platform.leases())
+            let (Some((service, every, time)), Some(leases)) =
+                (platform.background(&name), platform.leases())
             else {
                 return;
             };
+            let asked = Instant::now();
             match leases.take(&name).await {
                 Ok(Turn::Now(token)) => {
                     failing = false;
-                    turn(&service, leases, token, every).await;
+                    let held = Held { leases, token, until: asked + BACKGROUND_LEASE };
+                    turn(&service, held, time, every).await;
                     every
                 }
                 // Another host's turn may end early.
@@ -81,10 +84,19 @@ async fn follow(platform: Weak<Platform>, name: String) {
     }
 }
 
-async fn turn(service: &Arc<Service>, leases: &Leases, token: u64, every: Duration) {
+/// A turn that is this host's.
+struct Held<'a> {
+    leases: &'a Leases,
+    token: u64,
+    /// Counted from before it was asked for: Postgres counts from later.
+    until: Instant,
+}
+
+async fn turn(service: &Arc<Service>, held: Held<'_>, time: Duration, every: Duration) {
     let begun = Instant::now();
-    let deadline = begun + service.limits().request_timeout;
+    let deadline = begun + time;
     let name = &**service.name();
+    let Held { leases, token, .. } = held;
     let outcome = tokio::select! {
         ran = service.run_background(token, deadline) => match ran {
             Ok(Ok(())) => TurnOutcome::Done,
@@ -96,7 +108,7 @@ async fn turn(service: &Arc<Service>, leases: &Leases, token: u64, every: Durati
                 TurnOutcome::Failed
             }
         },
-        () = lost(leases, name, token) => {
+        () = held.lost(name) => {
             tracing::warn!(service = name, token, "the lease was lost, and the turn is ended");
             TurnOutcome::Lost
         }
@@ -109,20 +121,20 @@ async fn turn(service: &Arc<Service>, leases: &Leases, token: u64, every: Durati
     }
 }
 
-/// Ends when the turn may belong to somebody else.
-async fn lost(leases: &Leases, service: &str, token: u64) {
-    let mut good_until = Instant::now() + BACKGROUND_LEASE;
-    loop {
-        sleep(BACKGROUND_RENEWAL).await;
-        let asked = Instant::now();
-        let left = good_until.saturating_duration_since(asked);
-        match tokio::time::timeout(left, leases.renew(service, token)).await {
-            // Counted from before it was asked for: Postgres counts from later.
-            Ok(Ok(true)) => good_until = asked + BACKGROUND_LEASE,
-            Ok(Ok(false)) | Err(_) => return,
-            // It may be renewed by the next attempt, if there is time for one.
-            Ok(Err(_)) if good_until > Instant::now() + BACKGROUND_RENEWAL => {}
-            Ok(Err(_)) => return,
+impl Held<'_> {
+    /// Ends when the turn may belong to somebody else.
+    async fn lost(mut self, service: &str) {
+        loop {
+            sleep(BACKGROUND_RENEWAL).await;
+            let asked = Instant::now();
+            let left = self.until.saturating_duration_since(asked);
+            match tokio::time::timeout(left, self.leases.renew(service, self.token)).await {
+                Ok(Ok(true)) => self.until = asked + BACKGROUND_LEASE,
+                Ok(Ok(false)) | Err(_) => return,
+                // It may be renewed by the next attempt, if there is time for one.
+                Ok(Err(_)) if self.until > Instant::now() + BACKGROUND_RENEWAL => {}
+                Ok(Err(_)) => return,
+            }
         }
     }
 }

@@ -7,12 +7,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::Context as _;
 
 use crate::background::Leases;
-use crate::capability::Capabilities;
 use crate::capability::auth::{HostAuth, PasswordThreads};
 use crate::capability::cache::{CacheAside, CacheCounters, RedisStore};
 use crate::capability::grants::KeyPatterns;
 use crate::capability::postgres::{OwnerSession, PostgresPool, prepare_database, role_password};
 use crate::capability::redis::{GrantedRedis, RedisConnection};
+use crate::capability::{Capabilities, config};
 use crate::events::Topics;
 use crate::gateway::ServiceCalls;
 use crate::manifest::{self, Manifest, PostgresGrant};
@@ -135,7 +135,7 @@ impl Backends {
         let named = || format!("service {}", service.name);
         let mut capabilities = Capabilities {
             stats: Some(stats.clone()),
-            settings: Arc::new(service.settings.clone()),
+            settings: Arc::new(config::readable(&service.settings, &service.limits)),
             ..Capabilities::default()
         };
         if let Some(grant) = &grants.postgres {

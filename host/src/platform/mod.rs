@@ -138,10 +138,17 @@ impl Platform {
         scheduled.map(|service| service.name.clone()).collect()
     }
 
-    /// One of them, and the time between its turns.
-    pub fn background(&self, service: &str) -> Option<(Arc<Service>, Duration)> {
-        let background = self.manifest.load().services.get(service)?.background?;
-        Some((self.services.load().get(service)?.clone(), background.every))
+    /// One of them, the time between its turns, and the time that one may last.
+    ///
+    /// That is a request's, and then the longest that a call may take: a service whose
+    /// neighbour hangs is to hear of it, and to have time left to note it down.
+    pub fn background(&self, service: &str) -> Option<(Arc<Service>, Duration, Duration)> {
+        let manifest = self.manifest.load();
+        let entry = manifest.services.get(service)?;
+        let called = entry.grants.services.iter().filter_map(|name| manifest.services.get(name));
+        let call_max = called.map(|called| called.limits.request_timeout).max().unwrap_or_default();
+        let running = self.services.load().get(service)?.clone();
+        Some((running, entry.background?.every, entry.limits.request_timeout + call_max))
     }
 
     /// Whose turn it is; `None` without a database.

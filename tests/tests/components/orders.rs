@@ -1,5 +1,7 @@
 //! The orders service.
 
+use std::time::Duration;
+
 use serde_json::json;
 use wasmyard::capability::postgres::{Error, Value};
 use wasmyard::capability::services;
@@ -440,7 +442,8 @@ async fn an_order_goes_one_step_at_a_time_and_never_back() {
             if next {
                 assert_eq!((answer.status.as_u16(), &answer.json()["status"]), (200, &wanted.into()));
                 assert_eq!(left(&redis, &keys), ["orders:8"]);
-                let update = format!(r#"[Int32(7), Text("{current}"), Text("{wanted}"), Null, Trace]"#);
+                let update =
+                    format!(r#"[Int32(7), Text("{current}"), Text("{wanted}"), Null, Trace, Int32(6000)]"#);
                 assert_eq!(params(&postgres)[1], update);
                 continue;
             }
@@ -493,6 +496,18 @@ async fn of_two_who_take_a_step_at_once_the_second_learns_what_has_become_of_the
 }
 
 #[tokio::test]
+async fn a_saga_is_its_requests_for_as_long_as_a_request_may_last() {
+    let postgres = making();
+    let builder = shop(&postgres, &FakeRedis::new(), "999.00");
+    let service = started(builder.limits(|limits| limits.request_timeout = Duration::from_secs(60))).await;
+    let body = json!({ "user_id": 1, "product_id": 2, "quantity": 2 });
+    assert_eq!(service.post(LIST, &body).await.expect("an answer").status, 201);
+    let params = params(&postgres);
+    assert_eq!(params[0], "[Int32(61000)]");
+    assert!(params[1].ends_with("Int32(61000)]"), "{params:?}");
+}
+
+#[tokio::test]
 async fn a_cancelled_order_gives_its_stock_back() {
     let postgres = ScriptedPostgres::new()
         .expect("FROM orders WHERE id = $1", order("processing"))
@@ -532,20 +547,25 @@ fn found(sagas: &[(i32, &str)]) -> ScriptedAnswer {
     rows(["order_id", "step"], sagas.iter().map(|(order, step)| vec![(*order).into(), (*step).into()]))
 }
 
+const TAKE: &str = "FOR UPDATE SKIP LOCKED";
+const FAIL: &str = "SET attempts = attempts + 1";
+const LEAVE: &str = "WHERE order_id = ANY($1::int4[]) AND fence = $2";
+const FORGET: &str = "DELETE FROM idempotency_keys WHERE (caller, key) IN";
+
 #[tokio::test]
 async fn a_turn_ends_what_is_due_each_by_its_own_step() {
-    const TAKE: &str = "FOR UPDATE SKIP LOCKED";
     const END: &str = "DELETE FROM order_sagas WHERE order_id = $1 AND fence = $2 AND step = $3";
-    let ended = |order: i32| rows(["order_id"], [vec![order.into()]]);
     let sagas = found(&[(7, "confirming"), (8, "undoing"), (9, "returning")]);
     let postgres = ScriptedPostgres::new()
         .expect(TAKE, sagas)
-        .expect(END, ended(7))
-        .expect(END, ended(8))
+        .expect(END, ScriptedAnswer::Affected(1))
+        .expect(END, ScriptedAnswer::Affected(1))
         // A later turn has it.
-        .expect(END, rows(["order_id"], []))
-        .expect("DELETE FROM idempotency_keys", ScriptedAnswer::Affected(0));
-    let service = shop(&postgres, &FakeRedis::new(), "1").peer("products", |_| reply(200, "{}"));
+        .expect(END, ScriptedAnswer::Affected(0))
+        .expect(FORGET, ScriptedAnswer::Affected(0));
+    let keys = ["orders:all", "orders:7", "orders:8", "orders:9"];
+    let redis = holding(&keys);
+    let service = shop(&postgres, &redis, "1").peer("products", |_| reply(200, "{}"));
     let service = started(service).await;
     assert_eq!(service.turn(5).await.expect("a turn"), Ok(()));
     let called: Vec<_> =
@@ -561,34 +581,67 @@ async fn a_turn_ends_what_is_due_each_by_its_own_step() {
         params(&postgres)[..2],
         ["[Int64(5), Int32(50)]", r#"[Int32(7), Int64(5), Text("confirming")]"#]
     );
+    // Who made an order, or cancelled one, may have died before it could do that.
+    assert_eq!(left(&redis, &keys), ["orders:8"]);
+}
+
+/// A database in which one saga after the other fails, and then something else happens.
+fn failing(sagas: &[(i32, &str)], parked: &[bool]) -> ScriptedPostgres {
+    let postgres = ScriptedPostgres::new().expect(TAKE, found(sagas));
+    parked
+        .iter()
+        .fold(postgres, |postgres, parked| postgres.expect(FAIL, rows(["parked"], [vec![(*parked).into()]])))
 }
 
 #[tokio::test]
 async fn what_cannot_be_ended_is_put_off_and_then_parked() {
-    const TAKE: &str = "FOR UPDATE SKIP LOCKED";
-    const FAIL: &str = "SET attempts = attempts + 1";
-    let failed = |parked: bool| rows(["parked"], [vec![parked.into()]]);
-    // A neighbour that is away spares the others the same failure.
-    for (parked, message) in [(false, "could not be ended yet"), (true, "is parked")] {
-        let sagas = found(&[(7, "undoing"), (8, "undoing")]);
-        let postgres = ScriptedPostgres::new().expect(TAKE, sagas).expect(FAIL, failed(parked));
-        let service = shop(&postgres, &FakeRedis::new(), "1").peer("products", |_| reply(503, "{}"));
+    use services::Error as Trouble;
+    // A neighbour that is away spares the others the same failure. They are due again at once,
+    // and old keys are forgotten all the same.
+    for trouble in [
+        reply(503, "{}"),
+        reply(504, "{}"),
+        Err(Trouble::Timeout),
+        Err(Trouble::Saturated(1_000)),
+        Err(Trouble::Failed("trapped".into())),
+    ] {
+        let sagas = [(7, "undoing"), (8, "confirming"), (9, "returning"), (10, "undoing"), (11, "undoing")];
+        let postgres = failing(&sagas, &[false, true, false])
+            .expect(LEAVE, ScriptedAnswer::Affected(2))
+            .expect(FORGET, ScriptedAnswer::Affected(0));
+        let service = shop(&postgres, &FakeRedis::new(), "1").peer("products", move |_| trouble.clone());
         let service = started(service).await;
         assert_eq!(service.turn(5).await.expect("a turn"), Ok(()));
-        assert_eq!(service.called().len(), 1);
-        assert!(service.logged()[0].message.contains(message), "{:?}", service.logged());
-        assert!(params(&postgres)[1].contains("products answered with status 503"));
+        assert_eq!(service.called().len(), 3);
+        let logged = service.logged();
+        for (line, message) in logged.iter().zip(["could not be ended yet", "is parked", "could not be"]) {
+            assert!(line.message.contains(message), "{logged:?}");
+        }
+        assert_eq!(logged.len(), 3);
+        let params = params(&postgres);
+        assert!(params[1].contains("Text(\"The products service "), "{params:?}");
+        assert_eq!(params[4], "[Int32Array([Some(10), Some(11)]), Int64(5)]");
     }
 
-    // One that refuses one saga may take the next.
-    let sagas = found(&[(7, "confirming"), (8, "confirming")]);
-    let postgres = ScriptedPostgres::new()
-        .expect(TAKE, sagas)
-        .expect(FAIL, failed(false))
-        .expect("DELETE FROM order_sagas", rows(["order_id"], [vec![8.into()]]))
-        .expect("DELETE FROM idempotency_keys", ScriptedAnswer::Affected(0));
+    // One that is itself the trouble keeps none of the others waiting, and neither do many.
+    for trouble in [reply(404, "{}"), reply(422, "{}"), reply(500, "{}")] {
+        let sagas = [7, 8, 9, 10, 11].map(|order| (order, "confirming"));
+        let postgres = failing(&sagas, &[false; 4])
+            .expect("DELETE FROM order_sagas", ScriptedAnswer::Affected(1))
+            .expect(FORGET, ScriptedAnswer::Affected(0));
+        let service = shop(&postgres, &FakeRedis::new(), "1").peer("products", move |call| {
+            if call.path.contains("/11/") { reply(200, "{}") } else { trouble.clone() }
+        });
+        let service = started(service).await;
+        assert_eq!(service.turn(5).await.expect("a turn"), Ok(()));
+        assert_eq!(service.called().len(), 5);
+    }
+    // Nor does one whose product somebody has locked, which looks as if the database were away.
+    let postgres = failing(&[(7, "undoing"), (8, "undoing")], &[false])
+        .expect("DELETE FROM order_sagas", ScriptedAnswer::Affected(1))
+        .expect(FORGET, ScriptedAnswer::Affected(0));
     let service = shop(&postgres, &FakeRedis::new(), "1")
-        .peer("products", |call| if call.path.contains("/7/") { reply(404, "{}") } else { reply(200, "{}") });
+        .peer("products", |call| if call.path.ends_with("/7") { reply(504, "{}") } else { reply(200, "{}") });
     let service = started(service).await;
     assert_eq!(service.turn(5).await.expect("a turn"), Ok(()));
     assert_eq!(service.called().len(), 2);
@@ -627,7 +680,8 @@ async fn the_history_names_the_verified_caller_and_no_other() {
     assert_eq!(moved.await.expect("an answer").status, 200);
     let params = params(&postgres);
     assert!(
-        params[1].contains(r#"Int32Array([]), Text("1"), "#) && params[4].ends_with(r#"Text("2"), Trace]"#),
+        params[1].contains(r#"Int32Array([]), Text("1"), "#)
+            && params[4].ends_with(r#"Text("2"), Trace, Int32(6000)]"#),
         "{params:?}"
     );
 }

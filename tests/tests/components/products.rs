@@ -185,13 +185,14 @@ async fn a_new_product_takes_its_lists_out_of_the_cache_and_no_others() {
 async fn a_change_of_stock_takes_the_product_and_its_lists_out_of_the_cache() {
     let keys = ["products:all", "products:2", "products:category:Electronics", "products:category:Books"];
     let redis = holding(&keys);
-    let postgres =
-        ScriptedPostgres::new().expect("SET stock = $2", written(Some("Electronics"), Some("electronics")));
+    let postgres = ScriptedPostgres::new()
+        .expect("FOR NO KEY UPDATE", ScriptedAnswer::Affected(1))
+        .expect("SET stock = $2", written(Some("Electronics"), Some("electronics")));
     let service = start("products", &postgres, &redis).await;
     let changed = service.patch("/api/v1/products/2/stock", r#"{"stock": 5}"#).await.expect("an answer");
     assert_eq!((changed.status.as_u16(), &changed.body[..]), (200, PHONE.as_bytes()));
     assert_eq!(left(&redis, &keys), ["products:category:Books"]);
-    assert_eq!(params(&postgres), ["[Int32(2), Int32(5)]"]);
+    assert_eq!(params(&postgres), ["[Int32Array([Some(2)])]", "[Int32(2), Int32(5)]"]);
 }
 
 #[tokio::test]
@@ -199,9 +200,11 @@ async fn a_change_that_cannot_be_made_leaves_the_cache_alone() {
     let keys = ["products:all", "products:9"];
     let redis = holding(&keys);
     let nothing = rows(COLUMNS.into_iter().chain(["folded"]), []);
-    let postgres = ScriptedPostgres::new()
-        .expect("SET stock = $2", nothing)
-        .expect("SET stock = $2", violation("23514", "products_stock_check"));
+    let locked = |postgres: ScriptedPostgres, products: u64| {
+        postgres.expect("FOR NO KEY UPDATE", ScriptedAnswer::Affected(products))
+    };
+    let postgres = locked(ScriptedPostgres::new(), 0).expect("SET stock = $2", nothing);
+    let postgres = locked(postgres, 1).expect("SET stock = $2", violation("23514", "products_stock_check"));
     let service = start("products", &postgres, &redis).await;
     let path = "/api/v1/products/9/stock";
     problem(&service.patch(path, r#"{"stock": 5}"#).await.expect("an answer"), 404);
@@ -446,6 +449,7 @@ async fn a_write_of_unknown_outcome_still_takes_what_it_may_have_changed_out_of_
     for failure in [away().into(), Error::Timeout.into(), refused("08006")] {
         let redis = holding(&keys);
         let postgres = ScriptedPostgres::new()
+            .expect("FOR NO KEY UPDATE", ScriptedAnswer::Affected(1))
             .expect("SET stock = $2", failure)
             .expect("INSERT INTO products", Error::Timeout);
         let service = start("products", &postgres, &redis).await;

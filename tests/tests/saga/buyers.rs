@@ -7,13 +7,11 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use wasmyard_tests::{Books, Shop, at_once};
 
-use crate::{ended, long, seed};
+use crate::{long, seed};
 
 /// Pieces of each product, and those who want one.
 const STOCK: i64 = 100;
 const BUYERS: usize = 1_000;
-/// Orders that are made at the same time; the others are told to come again.
-const ADMITTED: usize = 32;
 /// Between two attempts of one who was told that the host is busy.
 const PAUSE: Duration = Duration::from_millis(200);
 /// What they are after.
@@ -26,7 +24,10 @@ async fn buy(client: reqwest::Client, url: String, key: String, lines: Vec<i32>)
     let order = json!({ "user_id": 1, "items": items });
     loop {
         let sent = client.post(&url).json(&order).header("idempotency-key", &key).send().await;
-        let Ok(answer) = sent else { continue };
+        let Ok(answer) = sent else {
+            tokio::time::sleep(PAUSE).await;
+            continue;
+        };
         let (status, retry) = (answer.status().as_u16(), answer.headers().contains_key("retry-after"));
         let body: Value = answer.json().await.unwrap_or_default();
         match status {
@@ -58,12 +59,8 @@ async fn wave(shop: &Arc<Shop>, name: &str, wishes: Vec<Vec<i32>>) -> BTreeMap<u
 #[tokio::test(flavor = "multi_thread")]
 async fn a_thousand_buyers_get_what_there_is_and_nobody_waits_for_each_other() {
     let mut random = fastrand::Rng::with_seed(seed());
-    // Whom it cannot serve in time a host should send away at once, or it works for those
-    // who have left: on a slow machine that is all that it would do.
-    let builder = Shop::builder().change(|manifest| {
-        manifest.services.get_mut("orders").expect("orders").limits.concurrency_max = ADMITTED;
-    });
-    let shop = Arc::new(builder.start().await);
+    let shop = Arc::new(Shop::start().await);
+    let redis = shop.redis.clone().expect("a Redis of its own");
     for run in 0..if long() { 20 } else { 2 } {
         let begun = Instant::now();
         let ids = PRODUCTS.map(|id| id.to_string()).join(", ");
@@ -100,20 +97,19 @@ async fn a_thousand_buyers_get_what_there_is_and_nobody_waits_for_each_other() {
             };
             let wishes = (0..BUYERS).map(|_| wish()).collect();
             let statuses = wave(&shop, &format!("run-{run}"), wishes).await;
-            ended(&books, Instant::now()).await;
+            books.settle().await;
             let rest = PRODUCTS.iter().flat_map(|product| vec![vec![*product]; 100]).collect();
             wave(&shop, &format!("run-{run}-rest"), rest).await;
             statuses
         };
-        ended(&books, Instant::now()).await;
         books.agree().await;
         let after = books.read().await;
         for product in PRODUCTS {
             assert_eq!(after[&product].sold - before[&product].sold, STOCK, "product {product}");
             assert_eq!((after[&product].stock, after[&product].reserved), (0, 0), "product {product}");
         }
-        let deadlocks = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()";
-        assert_eq!(books.number(deadlocks).await, 0, "{}", books.server_log().await);
+        assert_eq!(books.deadlocks().await, 0, "{}", books.server_log().await);
+        books.told(&redis).await;
         eprintln!("run {run}: {BUYERS} buyers, {statuses:?}, {:?}", begun.elapsed());
     }
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use wasmyard::testing::servers::{TestPostgres, TestRedis};
-use wasmyard_tests::{Books, until};
+use wasmyard_tests::Books;
 
 use crate::{client, ended, long, orders_of, project, seed, up};
 
@@ -96,7 +96,7 @@ impl Customer {
 async fn killed_at_random_it_loses_nothing_and_does_nothing_twice() {
     let seed = seed();
     let mut random = fastrand::Rng::with_seed(seed);
-    let (rounds, kills) = if long() { (15, 20) } else { (1, 10) };
+    let (rounds, kills) = if long() { (30, 10) } else { (2, 5) };
     let (postgres, redis) = (TestPostgres::shared(), TestRedis::start());
     let database = postgres.database();
     let project = project(&database, &redis.url());
@@ -120,7 +120,7 @@ async fn killed_at_random_it_loses_nothing_and_does_nothing_twice() {
     }
 
     let (begun, mut longest) = (Instant::now(), Duration::ZERO);
-    for _ in 0..rounds {
+    for round in 1..=rounds {
         paused.store(false, Relaxed);
         for _ in 0..kills {
             tokio::time::sleep(LIFE_MAX.mul_f64(random.f64())).await;
@@ -130,14 +130,16 @@ async fn killed_at_random_it_loses_nothing_and_does_nothing_twice() {
         }
         let restarted = Instant::now();
         paused.store(true, Relaxed);
-        longest = longest.max(ended(&books, restarted).await);
+        let took = ended(&books, restarted).await;
+        longest = longest.max(took);
+        eprintln!("{} kills: every saga ended {took:?} after the restart", round * kills);
         // Those that were begun since then.
-        until("every customer has an answer", async || books.sagas().await == 0).await;
+        books.settle().await;
     }
     stop.store(true, Relaxed);
     let told: Told = customers.join_all().await.into_iter().flatten().collect();
-    until("the last sagas end", async || books.sagas().await == 0).await;
     books.agree().await;
+    books.told(&redis).await;
 
     let made: Vec<i64> = told.values().flatten().copied().collect();
     let distinct: std::collections::BTreeSet<_> = made.iter().collect();

@@ -1,7 +1,9 @@
 //! Orders of several lines.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
-use wasmyard_tests::{Answer, Books, Shop};
+use wasmyard_tests::{Answer, Books, Shop, at_once};
 
 async fn order(shop: &Shop, items: &Value) -> Answer {
     shop.post("/api/v1/orders", &json!({ "user_id": 1, "items": items })).await
@@ -68,6 +70,41 @@ async fn all_lines_or_none_are_taken() {
     // The very last ones.
     assert_eq!(order(&shop, &json!([{ "product_id": 5, "quantity": 40 }])).await.status, 201);
     assert_eq!(order(&shop, &json!([{ "product_id": 5, "quantity": 1 }])).await.problem(409)["available"], 0);
+    books.agree().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stock_that_is_set_while_some_is_held_is_accounted_for() {
+    let shop = Arc::new(Shop::start().await);
+    let books = Books::open(&shop.database).await;
+    assert_eq!(order(&shop, &json!([{ "product_id": 2, "quantity": 3 }])).await.status, 201);
+    books.settle().await;
+    // As between its first two steps.
+    books.sql("UPDATE reservations SET state = 'held' WHERE order_id = 9").await;
+    for (stock, adjusted) in [(7, -90), (7, -90), (500, 403), (0, -97), (40, -57)] {
+        let set = shop.patch("/api/v1/products/2/stock", &json!({ "stock": stock })).await;
+        assert_eq!((set.status.as_u16(), &set.json()["stock"]), (200, &json!(stock)));
+        let now = books.read().await[&2];
+        assert_eq!((now.stock, now.reserved, now.adjusted), (stock, 3, adjusted));
+        books.balance().await;
+    }
+    books.sql("UPDATE reservations SET state = 'confirmed' WHERE order_id = 9").await;
+    let cancelled = shop.patch("/api/v1/orders/9/status", &json!({ "status": "cancelled" })).await;
+    assert_eq!(cancelled.status, 200);
+    books.agree().await;
+    assert_eq!(books.read().await[&2].stock, 43);
+
+    // And while others buy it.
+    let steps = (0..40).map(|step| {
+        let shop = shop.clone();
+        async move {
+            match step % 2 {
+                0 => shop.patch("/api/v1/products/2/stock", &json!({ "stock": 100 + step })).await,
+                _ => order(&shop, &json!([{ "product_id": 2, "quantity": 1 }])).await,
+            }
+        }
+    });
+    at_once(steps.collect::<Vec<_>>()).join_all().await;
     books.agree().await;
 }
 

@@ -11,9 +11,10 @@ mod turns;
 
 use std::time::{Duration, Instant};
 
-use wasmyard_tests::{Books, Program, Project};
+use wasmyard_tests::{Books, Program, Project, until};
 
-/// Every saga has ended this long after a restart.
+/// Every saga has ended this long after a restart. It is asserted in the long form alone, for
+/// which a machine should have nothing else to do; otherwise what the machine has no part in is.
 const ENDED_WITHIN: Duration = Duration::from_secs(10);
 
 /// Whether the long form was asked for.
@@ -66,13 +67,18 @@ fn up(project: &Project) -> Program<'_> {
 /// Waits until every saga has ended that there is now, and gives the time since `restarted`.
 async fn ended(books: &Books, restarted: Instant) -> Duration {
     let now = books.now().await;
-    loop {
+    books.due_soon().await;
+    until("every saga has ended", async || {
         books.balance().await;
-        let (left, took) = (books.sagas_before(now).await, restarted.elapsed());
-        if left == 0 {
-            return took;
+        let all = books.sagas_before(now).await == 0;
+        if !all {
+            // The host has more use for the machine.
+            tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        assert!(took < ENDED_WITHIN, "{left} sagas have not ended after {took:?}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+        all
+    })
+    .await;
+    let took = restarted.elapsed();
+    assert!(!long() || took < ENDED_WITHIN, "the last saga has ended after {took:?}");
+    took
 }

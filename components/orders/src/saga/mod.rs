@@ -22,9 +22,12 @@ mod sql;
 mod stock;
 mod sweep;
 
+use std::time::Duration;
+
 use wasmyard_guest::log::{self, Level};
 use wasmyard_guest::{
-    Fault, Money, OnConstraint, Problem, Reply, Row, RowError, Timestamp, count, execute, query, trace, write,
+    Fault, Money, OnConstraint, Problem, Reply, Row, RowError, Timestamp, Value, count, execute, query,
+    request_timeout, trace, write,
 };
 
 use crate::LIST_KEY;
@@ -56,8 +59,11 @@ impl Saga {
     /// Begins one, and claims the key if there is one.
     pub(crate) fn begin<'k, 'r>(key: Option<&'k Key<'r>>) -> Result<Begun<'k, 'r>, Problem> {
         let begun = match key {
-            None => query(BEGIN, &[])?,
-            Some(key) => query(BEGIN_ONCE, &key.params())?,
+            None => query(BEGIN, &[time()])?,
+            Some(key) => {
+                let [caller, text, body] = key.params();
+                query(BEGIN_ONCE, &[caller, text, body, time()])?
+            }
         };
         match (begun.first(Self::from_row)?, key) {
             (Some(saga), _) => {
@@ -90,9 +96,9 @@ impl Saga {
                 Err(Problem::internal("products has no way to reserve stock"))
             }
             // Whether it is reserved is unknown: undone it is in either case.
-            Err(problem) => {
+            Err(error) => {
                 self.end(GIVE_UP);
-                Err(problem)
+                Err(error.into())
             }
         }
     }
@@ -138,6 +144,7 @@ impl Saga {
                 by.into(),
                 answer.into(),
                 trace::traceparent().into(),
+                time(),
             ],
             &[LIST_KEY.to_owned()],
         )
@@ -171,8 +178,11 @@ impl Saga {
 /// Tells products that the order is made, and ends the saga. A failure is no error of the
 /// client's, who has an order: the sweep goes on from here.
 pub(crate) fn confirm_or_leave(order: i32) {
-    let ended = confirm(order).and_then(|()| Ok(execute(END, &[order.into()])?));
-    match ended {
+    let ended = || {
+        confirm(order)?;
+        Ok::<_, Problem>(execute(END, &[order.into()])?)
+    };
+    match ended() {
         Ok(0) => {}
         Ok(_) => count("saga_completed"),
         Err(problem) => left(order, &problem),
@@ -181,10 +191,21 @@ pub(crate) fn confirm_or_leave(order: i32) {
 
 /// The same for the stock of an order that is cancelled.
 pub(crate) fn return_or_leave(order: i32) {
-    let ended = release(order).and_then(|()| Ok(execute(RETURNED, &[order.into()])?));
-    if let Err(problem) = ended {
+    let ended = || {
+        release(order)?;
+        Ok::<_, Problem>(execute(RETURNED, &[order.into()])?)
+    };
+    if let Err(problem) = ended() {
         left(order, &problem);
     }
+}
+
+/// The milliseconds that whoever takes a saga a step further has until a sweep may take it for
+/// one that was left behind: the time that a request may last, and a second more for its last
+/// statement. A parameter of the statements.
+pub(crate) fn time() -> Value {
+    let time = request_timeout() + Duration::from_secs(1);
+    i32::try_from(time.as_millis()).unwrap_or(i32::MAX).into()
 }
 
 fn left(order: i32, problem: &Problem) {

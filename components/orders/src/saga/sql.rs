@@ -1,17 +1,20 @@
 //! The statements of a saga. Each is a transaction, and takes the saga from one step to the
 //! next or does nothing.
+//!
+//! Where a saga will have no order, its key goes in the statement that says so: whoever
+//! repeats the request need not wait until all is undone.
 
 use crate::event::told;
 
-/// Begins a saga: gives the order its id and its time. A request has its own time and a
-/// second more before a sweep takes the saga for one that was left behind.
+/// Begins a saga: gives the order its id and its time. $1 is the time in milliseconds until a
+/// sweep may take the saga for one that was left behind.
 pub const BEGIN: &str = "
     INSERT INTO order_sagas (order_id, step, due_at)
-    VALUES (nextval('orders_id_seq'), 'reserving', clock_timestamp() + interval '6 s')
+    VALUES (nextval('orders_id_seq'), 'reserving', clock_timestamp() + $1::int4 * interval '1 ms')
     RETURNING order_id, started_at";
 
-/// The same for a request with a key: $1 is the caller, $2 the key, $3 the body. No row
-/// when somebody else has claimed the key.
+/// The same for a request with a key: $1 is the caller, $2 the key, $3 the body, $4 the time. No
+/// row when somebody else has claimed the key.
 pub(super) const BEGIN_ONCE: &str = "
     WITH next AS (
         SELECT nextval('orders_id_seq')::int4 AS id
@@ -23,7 +26,7 @@ pub(super) const BEGIN_ONCE: &str = "
         RETURNING order_id, caller, key
     )
     INSERT INTO order_sagas (order_id, step, caller, key, due_at)
-    SELECT order_id, 'reserving', caller, key, clock_timestamp() + interval '6 s' FROM claimed
+    SELECT order_id, 'reserving', caller, key, clock_timestamp() + $4::int4 * interval '1 ms' FROM claimed
     RETURNING order_id, started_at";
 
 /// Writes the order, its lines if there are several, the beginning of its history, the event
@@ -31,7 +34,7 @@ pub(super) const BEGIN_ONCE: &str = "
 /// written, when a sweep has taken the saga over.
 pub const WRITE: &str = concat!(
     "WITH reserved AS (
-         UPDATE order_sagas SET step = 'confirming', due_at = clock_timestamp() + interval '6 s'
+         UPDATE order_sagas SET step = 'confirming', due_at = clock_timestamp() + $12::int4 * interval '1 ms'
          WHERE order_id = $1 AND step = 'reserving'
          RETURNING order_id, caller, key
      ), made AS (
@@ -66,8 +69,12 @@ pub(super) const REFUSED: &str = "
 
 /// Leaves it to the next sweep to undo a saga; one that has gone on is left alone.
 pub(super) const GIVE_UP: &str = "
-    UPDATE order_sagas SET step = 'undoing', due_at = clock_timestamp()
-    WHERE order_id = $1 AND step = 'reserving'";
+    WITH given_up AS (
+        UPDATE order_sagas SET step = 'undoing', due_at = clock_timestamp()
+        WHERE order_id = $1 AND step = 'reserving' RETURNING order_id, caller, key
+    )
+    DELETE FROM idempotency_keys AS claim USING given_up
+    WHERE claim.caller = given_up.caller AND claim.key = given_up.key AND claim.order_id = given_up.order_id";
 
 /// Ends a saga whose cancelled order has given its stock back.
 pub(super) const RETURNED: &str = "DELETE FROM order_sagas WHERE order_id = $1 AND step = 'returning'";

@@ -9,10 +9,10 @@ use anyhow::Context as _;
 use super::Harness;
 use super::script::{FixedStats, Journal, ScriptedServices};
 use crate::bindings::wasmyard::platform::http_types::Response;
-use crate::capability::Capabilities;
 use crate::capability::postgres::Postgres;
 use crate::capability::services::{CallRequest, Error};
 use crate::capability::stats::Snapshot;
+use crate::capability::{Capabilities, config};
 use crate::limits::{INSTANCES_MAX, POSTGRES_STATEMENT_TIMEOUT};
 use crate::manifest::{CacheGrant, Grants, Isolation, KeysGrant, PostgresGrant, Service, ServiceLimits};
 use crate::runtime::component::{Compiled, ComponentStore};
@@ -202,7 +202,7 @@ impl HarnessBuilder {
             services: Some(services.clone()),
             stats: Some(Arc::new(self.stats)),
             auth: Some(Arc::new(self.auth)),
-            settings: Arc::new(self.settings),
+            settings: Arc::new(config::readable(&self.settings, &self.limits)),
             log: Some(journal.clone()),
         };
         let terms = Terms {
