@@ -261,11 +261,26 @@ async fn what_no_word_finds_is_looked_for_by_likeness_and_nothing_of_it_is_cache
     assert_eq!(
         params(&postgres),
         [
-            r#"[Text("toys"), Numeric("1.00"), Null, Boolean(true), Text("gaming phone"), Text("gaming "), Text("'phone':*"), Null, Null, Int32(21)]"#,
+            r#"[Text("TOYS"), Numeric("1.00"), Null, Boolean(true), Text("gaming phone"), Text("gaming "), Text("'phone':*"), Null, Null, Int32(21)]"#,
             r#"[Null, Null, Null, Boolean(false), Text("smartfone"), Text(""), Text("'smartfone':*"), Null, Null, Int32(21)]"#,
             r#"[Null, Null, Null, Boolean(false), Text("smartfone"), Null, Null, Int32(21)]"#,
         ]
     );
+}
+
+/// The question whether only the filters keep everything out.
+const KNOWN: &str = "SELECT count(*) > 0 AS known";
+
+#[tokio::test]
+async fn what_only_the_filters_keep_out_is_not_looked_for_by_likeness() {
+    let postgres = ScriptedPostgres::new()
+        .expect("search @@ asked.words", rows(FOUND, []))
+        .expect(KNOWN, rows(["known"], [vec![true.into()]]));
+    let service = start("products", &postgres, &FakeRedis::new()).await;
+    let answer =
+        service.get("/api/v1/products/search?q=gaming+phone&category=books").await.expect("an answer");
+    assert_eq!((&answer.json()["match"], &answer.json()["products"]), (&json!("words"), &json!([])));
+    assert_eq!(params(&postgres)[1], r#"[Text("gaming phone"), Text("gaming "), Text("'phone':*")]"#);
 }
 
 #[tokio::test]
@@ -275,7 +290,8 @@ async fn the_next_page_of_a_search_goes_on_in_the_same_list() {
     {
         let mut postgres = ScriptedPostgres::new();
         if let Some(empty) = empty {
-            postgres = postgres.expect(empty, rows(FOUND, []));
+            postgres =
+                postgres.expect(empty, rows(FOUND, [])).expect(KNOWN, rows(["known"], [vec![false.into()]]));
         }
         let postgres = postgres
             .expect(sql, rows(FOUND, [hit(8, 700_000, None), hit(9, 700_000, None)]))
