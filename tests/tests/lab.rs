@@ -15,6 +15,19 @@ fn the_exercises_give_what_the_lab_says_and_the_data_survive_every_end() {
     let shop = project.up(&["--local"]);
     shop.run_the_lab();
 
+    // Nothing in it is beyond ASCII, and that depends on how the cluster was made.
+    assert_eq!(shop.ready()["warnings"], serde_json::json!([]));
+    let product = r#"{"name": "Préface", "price": 9, "category": "КНИГИ Élite"}"#;
+    assert_eq!(shop.post("/api/v1/products", product), "201");
+    let category = "%D0%BA%D0%BD%D0%B8%D0%B3%D0%B8%20%C3%A9lite";
+    for path in [
+        format!("/api/v1/products?category={category}"),
+        format!("/api/v1/products/search?q=PR%C3%89FACE&category={category}"),
+    ] {
+        let found = shop.curl(&path);
+        assert!(found.contains("Préface") && !found.contains("similarity"), "{path}: {found}");
+    }
+
     // As the lab's `docker-compose ps` and `logs` would show.
     let status = project.run(&["status", "--json"]);
     let status: Value = serde_json::from_slice(&status.stdout).expect("JSON");

@@ -65,7 +65,7 @@ fn bring(order: &Order, wanted: Status, by: Option<&str>) -> Result<Order, Probl
             invalidate(&keys);
             Ok(order)
         }
-        None => Err(cannot_become(&find(order.id)?, wanted)),
+        None => Err(overtaken(&find(order.id)?, wanted)),
     }
 }
 
@@ -109,8 +109,20 @@ fn cannot_become(order: &Order, wanted: Status) -> Problem {
     illegal(order.id, &order.status, allowed(order), wanted)
 }
 
+/// Somebody else's step came first. It may have led to where this one is still allowed, and
+/// yet whoever asked for it did not know of the other.
+fn overtaken(order: &Order, wanted: Status) -> Problem {
+    if !allowed(order).contains(&wanted) {
+        return cannot_become(order, wanted);
+    }
+    refused(format!("order {} has just become {}", order.id, order.status), &order.status, allowed(order))
+}
+
 fn illegal(id: i32, current: &str, allowed: &[Status], wanted: Status) -> Problem {
-    let detail = format!("order {id} is {current} and cannot become {}", wanted.name());
+    refused(format!("order {id} is {current} and cannot become {}", wanted.name()), current, allowed)
+}
+
+fn refused(detail: String, current: &str, allowed: &[Status]) -> Problem {
     Problem::conflicting_field("status", detail).with("current", current).with("allowed", names(allowed))
 }
 

@@ -7,7 +7,7 @@ use wasmyard_guest::{Field, Form, Money, Problem, Request, Row, RowError, Timest
 use crate::category;
 
 /// Characters, as in the schema.
-const NAME_LENGTH_MAX: usize = 100;
+pub(crate) const NAME_LENGTH_MAX: usize = 100;
 /// The schema sets no bound. With this one, a page of a hundred products stays
 /// below 1 MiB in any script.
 const DESCRIPTION_LENGTH_MAX: usize = 2_000;

@@ -76,14 +76,18 @@ pub(crate) fn reserve(request: &Request) -> Result<Response, Problem> {
         invalidate_all(&found)?;
         return Response::json(200, &Reservation { order_id: order, state: "held" });
     }
-    // Either there is not enough, or the order has been here before.
+    // Either there is not enough, or the order has been here before, perhaps by a request
+    // whose reply was lost before anything was taken out of the cache.
     let state = query("SELECT state FROM reservations WHERE order_id = $1", &[order.into()])?;
     match state.first(|row| row.get::<String>("state"))?.as_deref() {
         Some("released") => {
             Err(Problem::conflict(format!("The stock of order {order} was released."))
                 .with("state", "released"))
         }
-        Some(_) => Response::json(200, &Reservation { order_id: order, state: "held" }),
+        Some(_) => {
+            invalidate_all(&found)?;
+            Response::json(200, &Reservation { order_id: order, state: "held" })
+        }
         None => Err(shortage(&lines, &found.all(Stock::from_row)?)),
     }
 }
@@ -109,15 +113,18 @@ pub(crate) fn confirm(request: &Request) -> Result<Response, Problem> {
 /// The row of `reservations` comes first, so that the next statements see what a reserve has
 /// written that came just before. The ledger's key lets one `release` of an order in and no
 /// second, and the stock moves in the same statement: it goes back once, however often and
-/// from how many sides this is asked for.
+/// from how many sides this is asked for. Whoever asks again takes the products out of the
+/// cache again: the one before may have lost its reply, and left them there.
 pub(crate) fn release(request: &Request) -> Result<Response, Problem> {
     let order = request.id("order")?;
     let given =
         in_turn(&[MARK, LOCK_TAKEN, GIVE_BACK].map(|sql| (sql, vec![order.into()])), &[LIST_KEY.to_owned()])?;
     invalidate_all(&given)?;
-    let returned =
-        given.all(|row| Ok(Line { product_id: row.get("id")?, quantity: row.get("quantity")? }))?;
-    Response::json(200, &Released { order_id: order, returned })
+    let returned = given.all(|row| {
+        let line = Line { product_id: row.get("id")?, quantity: row.get("quantity")? };
+        Ok(row.get::<bool>("moved")?.then_some(line))
+    })?;
+    Response::json(200, &Released { order_id: order, returned: returned.into_iter().flatten().collect() })
 }
 
 const MARK: &str = "
@@ -129,6 +136,8 @@ const LOCK_TAKEN: &str = "
     WHERE id IN (SELECT product_id FROM stock_movements WHERE order_id = $1 AND kind = 'reserve')
     ORDER BY id FOR NO KEY UPDATE";
 
+/// The answer has a row for each product that the order had taken, and says whether it has
+/// `moved` now.
 const GIVE_BACK: &str = "
     WITH released AS (
         INSERT INTO stock_movements (order_id, product_id, kind, quantity)
@@ -136,9 +145,13 @@ const GIVE_BACK: &str = "
         WHERE order_id = $1 AND kind = 'reserve'
         ON CONFLICT DO NOTHING
         RETURNING product_id, quantity
+    ), given AS (
+        UPDATE products SET stock = stock + quantity FROM released WHERE id = product_id
+        RETURNING id
     )
-    UPDATE products SET stock = stock + quantity FROM released WHERE id = product_id
-    RETURNING id, quantity, lower(category) AS folded";
+    SELECT id, quantity, lower(category) AS folded, id IN (SELECT id FROM given) AS moved
+    FROM stock_movements JOIN products ON id = product_id
+    WHERE order_id = $1 AND kind = 'reserve' ORDER BY id";
 
 /// Runs statements in one transaction, and gives the rows of the last. When it fails and may
 /// have taken effect in spite of that, `keys` go out of the cache as if it had.

@@ -52,8 +52,15 @@ pub struct Host {
     /// Turns in the background, which are drained like requests.
     turns: JoinSet<()>,
     local: local::Backends,
+    warnings: Vec<String>,
     drain_timeout: Duration,
 }
+
+/// Of a database whose locale knows the letters of ASCII alone.
+const FOLDS_ASCII_ALONE: &str = "Postgres knows upper and lower case of ASCII alone (lower('É') is not 'é'), so \
+     that categories and searches in other letters find only what is written in the same case: a database's \
+     locale stays as it was made, so dump the data (pg_dump), make the database anew with the locale C.UTF-8, \
+     and restore them; the local form makes it anew when its folder, .wasmyard/data/postgres, is gone";
 
 impl Host {
     /// Starts everything that the manifest says. `progress` is told each step in a few
@@ -81,11 +88,11 @@ impl Host {
         };
         let local = local::Backends::start(&local_options, progress).await?;
         match start_over(&manifest, &options, &local, progress).await {
-            Ok((platform, server, tracer, tasks)) => {
+            Ok(Started { platform, server, tracer, tasks, warnings }) => {
                 let drain_timeout = manifest.server.limits.drain_timeout;
                 let mut turns = JoinSet::new();
                 turns.spawn(background::give_turns(&platform));
-                Ok(Self { platform, server, tracer, tasks, turns, local, drain_timeout })
+                Ok(Self { platform, server, tracer, tasks, turns, local, warnings, drain_timeout })
             }
             Err(error) => {
                 local.stop(progress).await;
@@ -119,6 +126,11 @@ impl Host {
         &self.local
     }
 
+    /// What its start found to be not as it should be, beside what its parts say of themselves.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
     /// Drains, then stops what it started. Requests that have arrived are answered,
     /// within `server.limits.drain_timeout_ms`.
     pub async fn stop(mut self, progress: &Progress<'_>) -> Drained {
@@ -142,7 +154,14 @@ impl Host {
     }
 }
 
-type Started = (Arc<Platform>, Server, Option<Arc<Tracer>>, JoinSet<()>);
+/// What is started over the backends.
+struct Started {
+    platform: Arc<Platform>,
+    server: Server,
+    tracer: Option<Arc<Tracer>>,
+    tasks: JoinSet<()>,
+    warnings: Vec<String>,
+}
 
 async fn start_over(
     manifest: &Manifest,
@@ -161,10 +180,17 @@ async fn start_over(
         let waiting = |why: &str| progress(&format!("waiting for the database: {why}"));
         wait_until_ready(url, waiting).await.context("preparing the database")?;
     }
-    let applied =
-        backends.prepare_database(manifest, options.local).await.context("preparing the database")?;
-    if !applied.is_empty() {
-        progress(&format!("applied {}", applied.join(", ")));
+    let mut warnings = Vec::new();
+    if let Some(prepared) =
+        backends.prepare_database(manifest, options.local).await.context("preparing the database")?
+    {
+        if !prepared.migrations.is_empty() {
+            progress(&format!("applied {}", prepared.migrations.join(", ")));
+        }
+        if !prepared.folds_case {
+            tracing::warn!("{FOLDS_ASCII_ALONE}");
+            warnings.push(FOLDS_ASCII_ALONE.to_owned());
+        }
     }
     if manifest.needs_auth() {
         let secret = auth_secret(manifest.auth.key.as_deref(), &options.state_dir, options.local)?;
@@ -219,5 +245,5 @@ async fn start_over(
     if let Some(files) = files {
         tasks.spawn(watch::watch(platform.clone(), files, manifest.path.clone()));
     }
-    Ok((platform, server, tracer, tasks))
+    Ok(Started { platform, server, tracer, tasks, warnings })
 }

@@ -46,7 +46,7 @@ pub struct ReadyService {
 impl Ready {
     pub(super) fn of(host: &Host, manifest: &Manifest) -> Self {
         let addresses = host.addresses();
-        let mut warnings = Vec::new();
+        let mut warnings = host.warnings().to_vec();
         let http = addresses.http.as_ref().and_then(|bound| {
             let warn = |error| warnings.push(format!("no redirect from plain HTTP: {error}"));
             bound.as_ref().map_err(warn).ok().copied()

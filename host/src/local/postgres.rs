@@ -206,7 +206,9 @@ async fn make_cluster(
     let mut command = home.command(&programs.bin.join("initdb"));
     command.arg("--pgdata").arg(&new).arg("--pwfile").arg(&password_file);
     command.args(["--username", OWNER, "--auth", "scram-sha-256", "--encoding", "UTF8"]);
-    command.args(["--locale", "C", "--no-instructions"]);
+    // Texts in the order of their bytes, as with plain C, yet with upper and lower case in
+    // every script: plain C knows that of ASCII alone.
+    command.args(["--locale", "C.UTF-8", "--no-instructions"]);
     let mut command = tokio::process::Command::from(command);
     command.kill_on_drop(true);
     let output = tokio::time::timeout(LOCAL_INITDB_WAIT, command.output()).await;

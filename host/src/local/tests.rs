@@ -77,6 +77,7 @@ async fn data_survive_a_stop_and_a_kill_of_both() {
     let backends = start(&state).await;
     sql(&backends, "CREATE TABLE kept (word text); INSERT INTO kept VALUES ('yes')").await;
     redis_command(&backends, &["SET", "kept", "yes"]).await;
+    assert_eq!(sql(&backends, "SELECT lower('КНИГИ É')").await.as_deref(), Some("книги é"));
     let urls = (backends.postgres_url().map(str::to_owned), backends.redis_url().map(str::to_owned));
     backends.stop(&|_| {}).await;
 

@@ -17,7 +17,7 @@
 //! | `server.limits.connections_max` | 1 to 1,000,000 | 10,000 |
 //! | `server.limits.header_bytes_max` | 8 KiB to 1 MiB | 32 KiB |
 //! | `server.limits.header_fields_max` | 1 to 1,000 | 100 |
-//! | `server.limits.request_line_bytes_max` | 64 to 64 KiB | 8 KiB |
+//! | `server.limits.request_line_bytes_max` | 64 to 64 KiB | 16 KiB |
 //! | `server.limits.*_timeout_ms` | 1 to 3,600,000 | see [`crate::limits`] |
 //! | `admin.port` | 0 to 65535 | 9901 |
 //! | `postgres.url`, `redis.url` | connection strings | the local form starts its own |

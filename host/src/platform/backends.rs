@@ -10,7 +10,7 @@ use crate::background::Leases;
 use crate::capability::auth::{HostAuth, PasswordThreads};
 use crate::capability::cache::{CacheAside, CacheCounters, RedisStore};
 use crate::capability::grants::KeyPatterns;
-use crate::capability::postgres::{OwnerSession, PostgresPool, prepare_database, role_password};
+use crate::capability::postgres::{OwnerSession, PostgresPool, Prepared, prepare_database, role_password};
 use crate::capability::redis::{GrantedRedis, RedisConnection};
 use crate::capability::{Capabilities, config};
 use crate::events::Topics;
@@ -99,17 +99,20 @@ impl Backends {
     }
 
     /// Makes the database ready: migrations, the services' roles, sample data where
-    /// `sample` says so. Returns the migrations that were applied.
+    /// `sample` says so. `None` where there is none.
     ///
     /// # Errors
     /// The database cannot be reached, or a file was refused.
-    pub async fn prepare_database(&self, manifest: &Manifest, sample: bool) -> anyhow::Result<Vec<String>> {
-        let Some(url) = &self.postgres_url else { return Ok(Vec::new()) };
+    pub async fn prepare_database(
+        &self,
+        manifest: &Manifest,
+        sample: bool,
+    ) -> anyhow::Result<Option<Prepared>> {
+        let Some(url) = &self.postgres_url else { return Ok(None) };
         let settings = &manifest.postgres;
         let sample = settings.sample_data.as_deref().filter(|_| sample);
         let roles = self.roles(manifest);
-        let prepared = prepare_database(url, settings.migrations.as_deref(), &roles, sample).await?;
-        Ok(prepared.migrations)
+        prepare_database(url, settings.migrations.as_deref(), &roles, sample).await.map(Some)
     }
 
     /// Makes the roles of a changed manifest ready, if it has new ones.

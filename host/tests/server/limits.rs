@@ -52,11 +52,11 @@ async fn fields_may_have_32_kib() {
 }
 
 #[tokio::test]
-async fn the_request_line_may_have_8_kib() {
+async fn the_request_line_may_have_16_kib() {
     let host = Host::start().await;
     // `GET /` and ` HTTP/1.1` are 14 bytes of it.
-    assert_eq!(ask(&host, with_path(8 * 1024 - 14)).await.status, 200);
-    ask(&host, with_path(8 * 1024 - 13)).await.assert_problem(414);
+    assert_eq!(ask(&host, with_path(16 * 1024 - 14)).await.status, 200);
+    ask(&host, with_path(16 * 1024 - 13)).await.assert_problem(414);
     ask(&host, with_path(40 * 1024)).await.assert_problem(414);
     ask(&host, with_path(1024 * 1024)).await.assert_problem(414);
 }

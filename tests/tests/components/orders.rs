@@ -484,6 +484,19 @@ async fn of_two_who_take_a_step_at_once_the_second_learns_what_has_become_of_the
     assert_eq!(told, (&json!("processing"), &json!(["shipped", "cancelled"])));
     assert_eq!(pointers(&late), ["/status"]);
     assert_eq!(left(&redis, &["orders:all", "orders:7"]).len(), 2, "the winner invalidates");
+    let cannot = "order 7 is processing and cannot become processing";
+    assert_eq!(late["detail"], cannot);
+
+    // The step is still allowed, from where the order is now.
+    let postgres = ScriptedPostgres::new()
+        .expect("FROM orders WHERE id = $1", order("pending"))
+        .expect("UPDATE orders", nothing())
+        .expect("FROM orders WHERE id = $1", order("processing"));
+    let service = start("orders", &postgres, &redis).await;
+    let late = service.patch("/api/v1/orders/7/status", r#"{"status": "cancelled"}"#);
+    let late = problem(&late.await.expect("an answer"), 409);
+    assert_eq!(late["detail"], "order 7 has just become processing");
+    assert_eq!(late["allowed"], json!(["shipped", "cancelled"]));
 
     // Or the order has gone altogether.
     let postgres = ScriptedPostgres::new()

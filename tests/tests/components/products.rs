@@ -264,11 +264,26 @@ async fn what_no_word_finds_is_looked_for_by_likeness_and_nothing_of_it_is_cache
     assert_eq!(
         params(&postgres),
         [
-            r#"[Text("toys"), Numeric("1.00"), Null, Boolean(true), Text("gaming phone"), Text("gaming "), Text("'phone':*"), Null, Null, Int32(21)]"#,
+            r#"[Text("TOYS"), Numeric("1.00"), Null, Boolean(true), Text("gaming phone"), Text("gaming "), Text("'phone':*"), Null, Null, Int32(21)]"#,
             r#"[Null, Null, Null, Boolean(false), Text("smartfone"), Text(""), Text("'smartfone':*"), Null, Null, Int32(21)]"#,
             r#"[Null, Null, Null, Boolean(false), Text("smartfone"), Null, Null, Int32(21)]"#,
         ]
     );
+}
+
+/// The question whether only the filters keep everything out.
+const KNOWN: &str = "SELECT count(*) > 0 AS known";
+
+#[tokio::test]
+async fn what_only_the_filters_keep_out_is_not_looked_for_by_likeness() {
+    let postgres = ScriptedPostgres::new()
+        .expect("search @@ asked.words", rows(FOUND, []))
+        .expect(KNOWN, rows(["known"], [vec![true.into()]]));
+    let service = start("products", &postgres, &FakeRedis::new()).await;
+    let answer =
+        service.get("/api/v1/products/search?q=gaming+phone&category=books").await.expect("an answer");
+    assert_eq!((&answer.json()["match"], &answer.json()["products"]), (&json!("words"), &json!([])));
+    assert_eq!(params(&postgres)[1], r#"[Text("gaming phone"), Text("gaming "), Text("'phone':*")]"#);
 }
 
 #[tokio::test]
@@ -278,7 +293,8 @@ async fn the_next_page_of_a_search_goes_on_in_the_same_list() {
     {
         let mut postgres = ScriptedPostgres::new();
         if let Some(empty) = empty {
-            postgres = postgres.expect(empty, rows(FOUND, []));
+            postgres =
+                postgres.expect(empty, rows(FOUND, [])).expect(KNOWN, rows(["known"], [vec![false.into()]]));
         }
         let postgres = postgres
             .expect(sql, rows(FOUND, [hit(8, 700_000, None), hit(9, 700_000, None)]))
@@ -362,14 +378,15 @@ async fn stock_that_goes_back_takes_the_product_and_its_lists_out_of_the_cache()
     let redis = holding(&keys);
     const MARK: &str = "INSERT INTO reservations (order_id, state) VALUES ($1, 'released')";
     const LOCK: &str = "FOR NO KEY UPDATE";
-    let columns = ["id", "quantity", "folded"];
+    let columns = ["id", "quantity", "folded", "moved"];
+    let line = |moved: bool| vec![2.into(), 5.into(), "electronics".into(), moved.into()];
     let postgres = ScriptedPostgres::new()
         .expect(MARK, ScriptedAnswer::Affected(1))
         .expect(LOCK, ScriptedAnswer::Affected(0))
-        .expect(
-            "INSERT INTO stock_movements",
-            rows(columns, [vec![2.into(), 5.into(), "electronics".into()]]),
-        )
+        .expect("INSERT INTO stock_movements", rows(columns, [line(true)]))
+        .expect(MARK, ScriptedAnswer::Affected(1))
+        .expect(LOCK, ScriptedAnswer::Affected(0))
+        .expect("INSERT INTO stock_movements", rows(columns, [line(false)]))
         .expect(MARK, ScriptedAnswer::Affected(1))
         .expect(LOCK, ScriptedAnswer::Affected(0))
         .expect("INSERT INTO stock_movements", rows(columns, []))
@@ -380,10 +397,18 @@ async fn stock_that_goes_back_takes_the_product_and_its_lists_out_of_the_cache()
     assert_eq!(first.json(), json!({ "order_id": 7, "returned": [{ "product_id": 2, "quantity": 5 }] }));
     assert_eq!(left(&redis, &keys), ["products:3", "products:category:Books"]);
 
-    // The second time nothing moves, and that is no failure.
-    redis.put("products:2", "{}", None);
+    // The second time nothing moves, and that is no failure. What was cached goes all the
+    // same: if the first had lost its reply, nobody would have taken it out.
+    for key in ["products:2", "products:category:Electronics"] {
+        redis.put(key, "{}", None);
+    }
     let second = release().await.expect("an answer");
     assert_eq!((second.status.as_u16(), &second.json()["returned"]), (200, &json!([])));
+    assert_eq!(left(&redis, &keys), ["products:3", "products:category:Books"]);
+    // An order that has taken nothing touches nothing.
+    redis.put("products:2", "{}", None);
+    let nothing = release().await.expect("an answer");
+    assert_eq!((nothing.status.as_u16(), &nothing.json()["returned"]), (200, &json!([])));
     assert!(redis.value("products:2").is_some());
     redis.put("products:all", "[]", None);
     problem(&release().await.expect("an answer"), 504);
@@ -424,9 +449,12 @@ async fn stock_is_reserved_or_the_first_product_that_lacks_it_is_told() {
 
     // Who comes again has it; who was released has it not, and is not told of a shortage.
     for (known, status) in [("held", 200), ("confirmed", 200), ("released", 409)] {
+        redis.put("products:2", "{}", None);
         let again = locked().expect(RESERVE, found(false)).expect(STATE, state(&[known]));
         let (answer, _) = reserve(again, &redis).await;
         assert_eq!((answer.status.as_u16(), answer.json()["product"].is_null()), (status, true), "{known}");
+        // The first time may have lost its reply before anything left the cache.
+        assert_eq!(redis.value("products:2").is_none(), status == 200, "{known}");
     }
 }
 

@@ -19,8 +19,8 @@ async fn a_head_over_its_bounds_is_refused() {
 
         // `GET SP target SP HTTP/1.1` and the line's end are 16 bytes beside the target.
         let query = |bytes: usize| shop.url(&format!("/api/v1/users?x={}", "y".repeat(bytes)));
-        assert_eq!(Answer::to(client.get(query(8_100))).await.status, 200);
-        let long = Answer::to(client.get(query(8_192))).await;
+        assert_eq!(Answer::to(client.get(query(16_300))).await.status, 200);
+        let long = Answer::to(client.get(query(16_384))).await;
         assert_eq!(
             long.problem(414)["type"],
             "urn:wasmyard:problem:request-line-too-long",

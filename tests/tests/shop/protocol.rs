@@ -136,7 +136,6 @@ async fn a_method_that_a_path_does_not_have_is_told_which_it_has() {
 async fn a_path_that_no_route_has_is_not_found() {
     let shop = Shop::start().await;
     for path in [
-        "/",
         "/api",
         "/api/v1",
         "/api/v1/user",
@@ -159,6 +158,10 @@ async fn a_path_that_no_route_has_is_not_found() {
         let problem = shop.get(path).await.problem(404);
         assert_eq!(problem["instance"], path);
     }
+    // The shop's page, which stands where no route is; and nothing of its folder's beside.
+    let page = shop.get("/").await;
+    assert_eq!((page.status.as_u16(), page.header("content-type")), (200, Some("text/html; charset=utf-8")));
+    assert_eq!(shop.get("/index.htm").await.problem(404)["instance"], "/index.htm");
 }
 
 #[tokio::test]

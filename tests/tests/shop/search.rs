@@ -6,6 +6,7 @@ use std::time::Instant;
 use http::Method;
 use products::search::sql;
 use serde_json::{Value, json};
+use wasmyard::testing::servers::TestPostgres;
 use wasmyard_tests::{Answer, Shop, Wire};
 
 const PATH: &str = "/api/v1/products/search";
@@ -74,6 +75,9 @@ async fn products_are_found_by_their_words_in_any_form() {
         ("\"keyboard mechanical\"", vec![]),
         ("laptop -sleeve", vec![1]),
         ("yoga or knife", vec![6, 9]),
+        ("yoga or kni", vec![6, 9]),
+        ("xylophone set or yoga m", vec![9]),
+        ("\"yoga or kni", vec![]),
         ("laptop xylophone", vec![]),
     ] {
         assert_eq!(words(&shop, q).await, found, "{q}");
@@ -119,11 +123,67 @@ async fn where_no_word_is_found_names_that_look_alike_are_and_the_answer_says_so
     }
     let torch = search(&shop, "q=creme+brulet").await;
     assert_eq!(torch["products"][0]["snippet"], "Crème Brûlée &lt;Torch&gt;");
+    // So far of a name is compared as any has letters, and not what follows.
+    let long = search(&shop, &format!("q={}", encoded(&format!("smartfone {}", "zq".repeat(400))))).await;
+    assert_eq!(long["match"], "similarity");
     // The filters hold here too.
     assert_eq!(ids(&search(&shop, "q=smartfone&max_price=998.99").await), [0_i64; 0]);
     let nothing = search(&shop, "q=zzzzzzzz&facets=true").await;
     assert_eq!((&nothing["match"], ids(&nothing).len()), (&json!("similarity"), 0));
     assert_eq!(nothing["facets"], json!({ "categories": [], "price": null }));
+}
+
+#[tokio::test]
+async fn what_the_filters_keep_out_was_found_by_its_words_all_the_same() {
+    let shop = Shop::start().await;
+    // The laptop's description has the word, and the names of books look like none of it.
+    let found = search(&shop, "q=memory&category=Books&facets=true").await;
+    assert_eq!((&found["match"], ids(&found).len()), (&json!("words"), 0), "{found}");
+    assert_eq!(found["facets"]["categories"], json!([{ "category": "Electronics", "count": 1 }]));
+    assert_eq!(found["facets"]["price"], Value::Null, "no price is left in this category");
+    for filter in ["max_price=1", "min_price=100000", "category=nothing"] {
+        let found = search(&shop, &format!("q=laptop&{filter}")).await;
+        assert_eq!((&found["match"], ids(&found).len()), (&json!("words"), 0), "{filter}: {found}");
+    }
+    // No product has this one, in whatever category.
+    let alike = search(&shop, "q=smartfone&category=electronics&facets=true").await;
+    assert_eq!((&alike["match"], ids(&alike)), (&json!("similarity"), vec![2]));
+    assert_eq!(alike["facets"]["categories"], json!([{ "category": "Electronics", "count": 1 }]));
+}
+
+#[tokio::test]
+async fn a_category_is_found_in_either_case_of_any_script() {
+    let shop = Shop::start().await;
+    for (name, category, other) in [
+        ("Ruban", "Élite", "éLITE"),
+        ("Роман", "Книги", "КНИГИ"),
+        ("Χάρτα", "ΟΔΟΣ", "οδοσ"),
+        ("Lokum", "İKRAM", "ikram"),
+    ] {
+        let product = json!({ "name": name, "price": 1, "category": category });
+        assert_eq!(shop.post("/api/v1/products", &product).await.status, 201);
+        for written in [category, other] {
+            let list = shop.get(&format!("/api/v1/products?category={}", encoded(written))).await.json();
+            assert_eq!(
+                (list[0]["name"].as_str(), list[1].is_null()),
+                (Some(name), true),
+                "{written}: {list}"
+            );
+            let query = format!("q={}&category={}", encoded(&name.to_uppercase()), encoded(written));
+            let found = search(&shop, &query).await;
+            assert_eq!((&found["match"], ids(&found).len()), (&json!("words"), 1), "{written}: {found}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_database_that_knows_the_letters_of_ascii_alone_is_warned_of() {
+    assert_eq!(Shop::start().await.host.warnings(), [""; 0]);
+    let server = TestPostgres::shared();
+    server.psql("postgres", "CREATE DATABASE plain_c TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'");
+    let shop = Shop::builder().postgres(server.url("plain_c")).start().await;
+    let [warning] = shop.host.warnings() else { panic!("{:?}", shop.host.warnings()) };
+    assert!(warning.contains("lower('É')") && warning.contains("C.UTF-8"), "{warning}");
 }
 
 /// Products whose name has "gadget" in it, in 3 categories, every third one sold out.
@@ -350,8 +410,8 @@ async fn no_q_is_too_much_for_it() {
         ["a", "a ", "-", "'", "\"", "(", "\"a\" ", "- ", "a -", "or ", "a or ", "!", "9", "x.", "a/", "a'b"]
             .map(long),
     )
-    // At most 3,000 bytes as they are sent: a request's first line has 8 KiB.
-    .chain(["é", "ﷺ"].map(|part| long(part).chars().take(800).collect()))
+    // Up to 12,000 bytes as they are sent, in a first line that may have 16 KiB.
+    .chain(["é", "ﷺ", "中", "中 ", "\u{1f980}"].map(long))
     .collect();
     for q in &legal {
         let answer = shop.get(&format!("{PATH}?q={}&facets=true", encoded(q))).await;
@@ -466,59 +526,129 @@ async fn nor_is_any_that_chance_makes_of_the_signs_that_mean_something() {
     }
 }
 
-/// The plan of the prepared search for these words, as it is made for any words.
-async fn plan(shop: &Shop, whole: &str, before: &str, begun: &str) -> String {
-    let statement = sql::WORDS;
-    shop.sql(&format!(
-        "SET plan_cache_mode = force_generic_plan;
-         PREPARE words(text, numeric, numeric, boolean, text, text, text, integer, integer, integer) AS {statement};
-         EXPLAIN EXECUTE words(NULL, NULL, NULL, false, '{whole}', '{before}', '{begun}', NULL, NULL, 21)"
-    ))
-    .await
+/// The plan of a statement of the search as it is prepared, whatever it is given later.
+async fn plan(shop: &Shop, statement: &str, types: &str, values: &str) -> String {
+    let plan = shop
+        .sql(&format!(
+            "SET plan_cache_mode = force_generic_plan;
+             SET pg_trgm.word_similarity_threshold = 0.45;
+             PREPARE asked({types}) AS {statement};
+             EXPLAIN EXECUTE asked({values})"
+        ))
+        .await;
+    println!("{plan}\n");
+    assert!(!plan.contains("Seq Scan on products"), "{plan}");
+    plan
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn among_a_hundred_thousand_products_the_index_finds_them() {
+/// A shop in which a hundred thousand products have the word "gadget", and ten thousand of
+/// them each of ten kinds.
+async fn with_a_hundred_thousand_gadgets() -> Shop {
     let shop = Shop::start().await;
     shop.sql(
         "INSERT INTO products (name, description, price, stock, category)
          SELECT (ARRAY['Gaming', 'Office', 'Travel', 'Compact', 'Silent', 'Wireless', 'Solid', 'Light', 'Crème', 'Classic'])[1 + n % 10]
                 || ' ' || (ARRAY['Laptop', 'Monitor', 'Camera', 'Keyboard', 'Lamp', 'Router', 'Tablet', 'Printer', 'Backpack', 'Bottle'])[1 + n / 10 % 10]
-                || ' ' || to_hex(n),
+                || ' Gadget ' || to_hex(n),
                 'Model ' || n || ' with ' || md5(n::text) || ' and ' || md5((7 * n)::text),
                 n % 1000 + 0.99, n % 50, 'Category ' || n % 30
          FROM generate_series(11, 100000) n",
     )
     .await;
     shop.sql("VACUUM ANALYZE products").await;
+    shop
+}
 
-    let words = plan(&shop, "gaming laptop", "gaming ", "''laptop'':*").await;
-    println!("{words}");
-    assert!(words.contains("Bitmap Index Scan on products_search_idx"), "{words}");
-    assert!(!words.contains("Seq Scan on products"), "{words}");
-    let likeness = "SET pg_trgm.word_similarity_threshold = 0.45;
-         EXPLAIN SELECT id FROM products WHERE unaccented(name) %> unaccented('camra')";
-    let likeness = shop.sql(likeness).await;
-    println!("{likeness}");
-    assert!(likeness.contains("Bitmap Index Scan on products_likeness_idx"), "{likeness}");
+#[tokio::test(flavor = "multi_thread")]
+async fn among_a_hundred_thousand_products_the_index_finds_them() {
+    let shop = with_a_hundred_thousand_gadgets().await;
+    let filters = "text, numeric, numeric, boolean, text, text, text";
+    let asked = "NULL, NULL, NULL, false, 'gaming laptop', 'gaming ', '''laptop'':*'";
+    let words = [
+        (sql::WORDS, format!("{filters}, integer, integer, integer"), format!("{asked}, NULL, NULL, 21")),
+        (sql::FACETS_OF_WORDS, filters.to_owned(), asked.to_owned()),
+        (sql::KNOWN, "text, text, text".to_owned(), "'gaming laptop', 'gaming ', '''laptop'':*'".to_owned()),
+    ];
+    for (statement, types, values) in words {
+        let plan = plan(&shop, statement, &types, &values).await;
+        assert!(plan.contains("Bitmap Index Scan on products_search_idx"), "{plan}");
+    }
+    // What looks alike is looked for within a function, whose statement has a plan of its own.
+    let body = shop.sql("SELECT pg_get_function_sqlbody('products_like'::regproc)").await;
+    let body = body.trim().strip_prefix("BEGIN ATOMIC").and_then(|body| body.strip_suffix("END"));
+    let body =
+        body.expect("a function in SQL").trim().trim_end_matches(';').replace("products_like.asked", "$1");
+    let plan = plan(&shop, &body, "text", "'camra'").await;
+    assert!(plan.contains("Bitmap Index Scan on products_likeness_idx"), "{plan}");
 
-    // What it costs is told, and not judged: it depends on the machine.
-    for (what, queries) in [
-        ("two words, 1,000 products", ["gaming+laptop", "silent+camera", "creme+lamp", "travel+router"]),
-        ("one word and a beginning", ["laptop+1f", "office+mon", "bottle+a", "model+9999"]),
+    // Of more than are ranked it is the newest: the first of them, all being alike.
+    assert_eq!(ids(&search(&shop, "q=gadget&limit=1").await), [95_001]);
+    assert_eq!(
+        search(&shop, "q=gadget&facets=true&limit=1").await["facets"]["categories"][0]["count"],
+        3_333
+    );
+    no_q_takes_too_long(&shop).await;
+}
+
+/// What has to do with all products, and with each of them often.
+async fn no_q_takes_too_long(shop: &Shop) {
+    let cycle = |part: &str| part.chars().cycle().take(1_000).collect::<String>();
+    let common =
+        "gadget or model or gaming or laptop or office or monitor or travel or camera or silent or lamp or ";
+    let hostile = [
+        cycle(common),
+        cycle("gadget or "),
+        cycle("a or b or c or d or e or f or "),
+        cycle("-gadget or "),
+        cycle("gadget "),
+        cycle("gadget,model,"),
+        cycle("\"gadget\" "),
+        cycle("gadge "),
+        cycle("gadgettt"),
+        cycle("adget gadge dget "),
+        cycle("teg dag "),
+        cycle("lap gam off mon tra cam gad "),
+        "-xylophone".to_owned(),
+        "gadgte".to_owned(),
+        "g".to_owned(),
+        "0".to_owned(),
+    ];
+    for q in &hostile {
+        for more in ["", "&facets=true&limit=100", "&category=nothing&facets=true"] {
+            let begun = Instant::now();
+            search(shop, &format!("q={}{more}", encoded(q))).await;
+            println!("{:.40}…{more}: {:?}", q, begun.elapsed());
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "takes minutes and judges nothing: its figures are for bench/NOTES.md"]
+async fn what_a_search_among_a_hundred_thousand_products_costs() {
+    let shop = with_a_hundred_thousand_gadgets().await;
+    for (what, samples, queries) in [
+        (
+            "two words, 1,000 products",
+            1_000,
+            &["gaming+laptop", "silent+camera", "creme+lamp", "travel+router"][..],
+        ),
+        ("one word and a beginning", 1_000, &["laptop+1f", "office+mon", "bottle+a", "model+9999"]),
         (
             "filtered, with facets",
-            [
+            1_000,
+            &[
                 "camera&min_price=500&facets=true",
                 "lamp&category=category+7&facets=true",
                 "laptop&in_stock=true&facets=true",
                 "tablet&max_price=70&facets=true",
             ],
         ),
-        ("misspelt", ["camra", "lapptop", "backpak", "keybord"]),
+        ("misspelt", 1_000, &["camra", "lapptop", "backpak", "keybord"]),
+        ("a word of all 100,000", 1_000, &["gadget"]),
+        ("one letter", 1_000, &["g", "a", "l", "1"]),
     ] {
         let mut times = Vec::new();
-        for query in queries.iter().cycle().take(100) {
+        for query in queries.iter().cycle().take(samples) {
             let begun = Instant::now();
             let found = search(&shop, &format!("q={query}")).await;
             times.push(begun.elapsed());
@@ -526,10 +656,10 @@ async fn among_a_hundred_thousand_products_the_index_finds_them() {
         }
         times.sort_unstable();
         println!(
-            "{what}: p50 {:?}, p99 {:?} of {} requests",
-            times[times.len() / 2],
-            times[times.len() * 99 / 100],
-            times.len()
+            "{what}: p50 {:?}, p99 {:?}, longest {:?} of {samples} requests",
+            times[samples / 2],
+            times[samples * 99 / 100],
+            times[samples - 1],
         );
     }
 }

@@ -16,7 +16,7 @@ const LIMIT_MAX: i32 = 100;
 #[derive(Debug, Clone, PartialEq, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct Asked {
-    /// The words.
+    /// The words, of which the first 16 count.
     #[param(rename = "q", min_length = 1, max_length = 1000, example = "smart")]
     pub(super) text: String,
     /// Only products of this category, in upper or lower case; one that no product has finds
@@ -67,7 +67,7 @@ impl Asked {
         }
         Ok(Self {
             text: text.to_owned(),
-            category: query.given("category").map(str::to_lowercase),
+            category: query.given("category").map(str::to_owned),
             price_min,
             price_max,
             in_stock: query.flag("in_stock")?,
@@ -75,6 +75,11 @@ impl Asked {
             limit: query.integer("limit", 1..=LIMIT_MAX)?.unwrap_or(LIMIT_DEFAULT),
             place: query.get("cursor").map(place).transpose()?,
         })
+    }
+
+    /// Whether a filter may keep out what was found.
+    pub(super) fn is_narrowed(&self) -> bool {
+        self.category.is_some() || self.price_min.is_some() || self.price_max.is_some() || self.in_stock
     }
 }
 
@@ -107,7 +112,7 @@ mod tests {
             place.cursor()
         );
         let asked = read(&query).expect("a search");
-        assert_eq!((asked.text.as_str(), asked.category.as_deref()), ("Café", Some("home")));
+        assert_eq!((asked.text.as_str(), asked.category.as_deref()), ("Café", Some("HOME")));
         assert_eq!(asked.price_min, Money::parse("1.50").ok());
         assert!(asked.in_stock && asked.facets);
         assert_eq!((asked.limit, asked.place), (100, Some((Matching::Similarity, place))));

@@ -37,7 +37,7 @@ struct Prices {
 }
 
 impl Facets {
-    /// Those of all pages together.
+    /// Those of everything that was found.
     pub(super) fn of(asked: &Asked, matching: Matching) -> Result<Self, Problem> {
         let statement = match matching {
             Matching::Words => sql::FACETS_OF_WORDS,

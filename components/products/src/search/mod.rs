@@ -16,13 +16,17 @@ use facets::Facets;
 use hit::Hit;
 use words::Words;
 
+use crate::product::NAME_LENGTH_MAX;
+
 /// The search's path.
 pub(crate) const PATH: &str = "/api/v1/products/search";
 
 /// Finds products by words, and by likeness where no product has them.
 ///
 /// The words are found in any form, accents or not, and the last one may still be being typed;
-/// `"quotes"`, `or` and `-not` mean what they do elsewhere. The best come first.
+/// `"quotes"`, `or` and `-not` mean what they do elsewhere. The best come first. Of more than
+/// 5,000 products only so many are ranked and shown, the newest; facets count all that have
+/// the words.
 #[utoipa::path(get, path = PATH, params(Asked), responses(
     (status = 200, description = "A page of what was found.", body = Answer<'_>, headers(
         ("Link" = String, description = "The next page (RFC 8288), if there is one."),
@@ -101,10 +105,17 @@ fn find(asked: &Asked) -> Result<(Matching, Vec<Hit>), Problem> {
         return Ok((matching, page(asked, matching, Some(place))?));
     }
     let found = page(asked, Matching::Words, None)?;
-    if !found.is_empty() {
+    if !found.is_empty() || (asked.is_narrowed() && known(asked)?) {
         return Ok((Matching::Words, found));
     }
     Ok((Matching::Similarity, page(asked, Matching::Similarity, None)?))
+}
+
+/// Whether there are products with the words that only the filters keep out.
+fn known(asked: &Asked) -> Result<bool, Problem> {
+    let Words { whole, before, begun } = Words::of(&asked.text);
+    let known = query(sql::KNOWN, &[whole.into(), before.into(), begun.into()])?;
+    Ok(known.first(|row| row.get("known"))? == Some(true))
 }
 
 fn page(asked: &Asked, matching: Matching, after: Option<RankedPlace>) -> Result<Vec<Hit>, Problem> {
@@ -126,10 +137,13 @@ fn params(asked: &Asked, matching: Matching) -> Vec<Value> {
         asked.price_max.into(),
         asked.in_stock.into(),
     ];
-    let words = Words::of(&asked.text);
-    params.push(words.whole.into());
-    if matching == Matching::Words {
-        params.extend([words.before.into(), words.begun.into()]);
+    let Words { whole, before, begun } = Words::of(&asked.text);
+    match matching {
+        Matching::Words => params.extend([whole.into(), before.into(), begun.into()]),
+        // No name is longer, and each character is compared with those of every name.
+        Matching::Similarity => {
+            params.push(whole.chars().take(NAME_LENGTH_MAX).collect::<String>().into());
+        }
     }
     params
 }

@@ -1,10 +1,10 @@
 //! The statements of the search. Public, so that their plans can be looked at.
 
-/// The filters of `$1` to `$4`: the category in lower case, the lowest and the highest
-/// price, whether only what is in stock. Each facet leaves its own one out.
+/// The filters of `$1` to `$4`: the category, the lowest and the highest price, whether
+/// only what is in stock. Each facet leaves its own one out.
 macro_rules! of_category {
     () => {
-        "($1::text IS NULL OR lower(category) = $1)"
+        "($1::text IS NULL OR lower(category) = lower($1))"
     };
 }
 macro_rules! of_price {
@@ -18,15 +18,19 @@ macro_rules! in_stock {
     };
 }
 
-/// What is looked for: all words of `$5`, or those of `$6` and one that begins as `$7`
-/// does. Computed once, and not for each product.
+/// What is looked for: what a first text says, or the words of a second one and one that
+/// begins as a third does. Computed once, and not for each product.
 macro_rules! asked {
-    () => {
-        "WITH asked AS MATERIALIZED (
-             SELECT websearch_to_tsquery('product_stems', product_text($5))
-                 || (websearch_to_tsquery('product_stems', product_text($6)) && to_tsquery('product_words', $7))
-                 AS words
-         )"
+    ($whole:literal, $before:literal, $begun:literal) => {
+        concat!(
+            "WITH asked AS MATERIALIZED (SELECT websearch_to_tsquery('product_stems', product_text(",
+            $whole,
+            ")) || (websearch_to_tsquery('product_stems', product_text(",
+            $before,
+            ")) && to_tsquery('product_words', ",
+            $begun,
+            ")) AS words)"
+        )
     };
 }
 
@@ -49,22 +53,26 @@ macro_rules! page {
     };
 }
 
-/// A page of the products that have the words. Ranks are whole millionths, which compare
-/// and travel exactly; the 32 keeps them below one. The characters around a marked word
-/// are those that no text has which came through the service.
+/// A page of the products that have the words; of more than 5,000 only the newest are ranked,
+/// since to rank is what takes the time. Ranks are whole millionths, which compare and travel
+/// exactly; the 32 keeps them below one. The characters around a marked word are those that
+/// no text has which came through the service.
 pub const WORDS: &str = concat!(
-    asked!(),
-    ", found AS (
-         SELECT id, name, description, price, stock, category, created_at,
-             (1000000 * ts_rank_cd(search, asked.words, 32))::integer AS rank
-         FROM asked JOIN products ON search @@ asked.words
+    asked!("$5", "$6", "$7"),
+    ", matched AS (
+         SELECT id FROM asked JOIN products ON search @@ asked.words
          WHERE ",
     of_category!(),
     " AND ",
     of_price!(),
     " AND ",
     in_stock!(),
-    "), page AS (",
+    " ORDER BY id DESC LIMIT 5000
+     ), found AS (
+         SELECT id, name, description, price, stock, category, created_at,
+             (1000000 * ts_rank_cd(search, asked.words, 32))::integer AS rank
+         FROM matched JOIN products USING (id), asked
+     ), page AS (",
     page!("$8", "$9", "$10"),
     ")
      SELECT page.*,
@@ -74,6 +82,13 @@ pub const WORDS: &str = concat!(
          product_text(concat_ws(' – ', name, description)) AS whole,
          format('HighlightAll=true, StartSel=%s, StopSel=%s', chr(2), chr(3)) AS marking
      ORDER BY rank DESC, id"
+);
+
+/// Whether any product has the words, whatever the filters say. Counted, since for a mere
+/// `EXISTS` the planner would read the table until it finds one.
+pub const KNOWN: &str = concat!(
+    asked!("$1", "$2", "$3"),
+    " SELECT count(*) > 0 AS known FROM asked JOIN products ON search @@ asked.words"
 );
 
 /// A page of the products whose name looks like `$5`.
@@ -112,7 +127,7 @@ macro_rules! facets {
 
 /// The facets of the products that have the words.
 pub const FACETS_OF_WORDS: &str = concat!(
-    asked!(),
+    asked!("$5", "$6", "$7"),
     ", found AS (SELECT category, price FROM asked JOIN products ON search @@ asked.words WHERE ",
     in_stock!(),
     ") ",

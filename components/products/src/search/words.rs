@@ -4,13 +4,19 @@
 /// than 2,046 bytes, which folding an accent may lengthen.
 const WORD_LENGTH_MAX: usize = 100;
 
+/// Words that are looked for; more than any name has that is pasted whole. Each one may
+/// stand behind an `or` and be in every product, and Postgres walks all of them for each
+/// product that it comes to.
+const WORDS_MAX: usize = 16;
+
 /// A client's words, parted for Postgres: its own search language (quotes, `or`, `-`)
 /// has no sign for the beginning of a word.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Words {
     /// All of them.
     pub(super) whole: String,
-    /// Those before the last one, when that may be the beginning of a word.
+    /// Those that must be there beside the last one, when that may be the beginning of a
+    /// word: the ones before it, from the last `or` on.
     pub(super) before: String,
     /// The last one as a prefix in the language of `to_tsquery`; empty when it is in
     /// quotes, excluded, or none.
@@ -19,7 +25,7 @@ pub(super) struct Words {
 
 impl Words {
     pub(super) fn of(text: &str) -> Self {
-        let text = without_idle_dashes(text);
+        let text = without_idle_dashes(first_words(text));
         let whole: Vec<String> =
             text.split_whitespace().map(|word| word.chars().take(WORD_LENGTH_MAX).collect()).collect();
         let whole = whole.join(" ");
@@ -30,8 +36,55 @@ impl Words {
         if last.is_empty() || excluded {
             return Self { whole, before: String::new(), begun: String::new() };
         }
-        Self { before: before.to_owned(), begun: format!("'{last}':*"), whole: whole.clone() }
+        Self {
+            before: last_alternative(before).to_owned(),
+            begun: format!("'{last}':*"),
+            whole: whole.clone(),
+        }
     }
+}
+
+/// The text up to its first [`WORDS_MAX`] words, counted as Postgres may part them: at every
+/// sign. Where it takes a sign for a part of a word that this does not, fewer words count.
+fn first_words(text: &str) -> &str {
+    let mut words = 0;
+    let mut inside = false;
+    for (at, letter) in text.char_indices() {
+        let begins = letter.is_alphanumeric() && !inside;
+        if begins && words == WORDS_MAX {
+            return &text[..at];
+        }
+        words += usize::from(begins);
+        inside = letter.is_alphanumeric() || (inside && is_accent(letter));
+    }
+    text
+}
+
+/// Whether a character is an accent of the letter before it. Those are meant that are
+/// written on letters of any script; the signs of a single one are mostly letters of it.
+fn is_accent(letter: char) -> bool {
+    matches!(letter, '\u{300}'..='\u{36f}' | '\u{1ab0}'..='\u{1aff}' | '\u{1dc0}'..='\u{1dff}')
+}
+
+/// What follows the last `or` that stands outside quotes, by itself.
+fn last_alternative(before: &str) -> &str {
+    let mut start = 0;
+    let mut quoted = false;
+    let mut word_start = None;
+    for (at, letter) in before.char_indices() {
+        let parts = letter.is_whitespace() || letter == '"';
+        if let Some(from) = word_start.filter(|_| parts) {
+            let is_or = before[from..at].eq_ignore_ascii_case("or");
+            if is_or && !quoted && letter.is_whitespace() {
+                start = at;
+            }
+            word_start = None;
+        } else if word_start.is_none() && !parts {
+            word_start = Some(at);
+        }
+        quoted ^= letter == '"';
+    }
+    before[start..].trim_start()
 }
 
 /// The text with a space for each dash that neither excludes what follows it at once nor
@@ -75,6 +128,15 @@ mod tests {
             ("laptop --gam", "", ""),
             ("(-gam", "", ""),
             ("- - lap", "", "'lap':*"),
+            ("yoga or kni", "", "'kni':*"),
+            ("a b OR c  d kni", "c d ", "'kni':*"),
+            ("a or b or kni", "", "'kni':*"),
+            ("or kni", "", "'kni':*"),
+            ("\"yoga or\" kni", "\"yoga or\" ", "'kni':*"),
+            ("\"yoga or kni", "\"yoga or ", "'kni':*"),
+            ("\"a b\" or \"c d\" kni", "\"c d\" ", "'kni':*"),
+            ("for kni", "for ", "'kni':*"),
+            ("-or kni", "-or ", "'kni':*"),
         ] {
             let words = Words::of(text);
             assert_eq!((words.before.as_str(), words.begun.as_str()), (before, begun), "{text}");
@@ -102,6 +164,22 @@ mod tests {
         ] {
             assert_eq!(Words::of(text).whole, whole, "{text}");
         }
+    }
+
+    #[test]
+    fn so_many_words_count_and_what_follows_does_not() {
+        let whole = |text: &str| Words::of(text).whole;
+        let most = "wo ".repeat(WORDS_MAX);
+        assert_eq!(whole(&format!("{most}more and more")), most.trim());
+        assert_eq!(Words::of(&format!("{most}more")).begun, "'wo':*");
+        for sign in [",", " or ", "-", "|", "\"", "\u{2014}", "\u{1f980}", "\u{3000}"] {
+            let words = whole(&["x"; 100].join(sign));
+            let kept = words.matches('x').count();
+            assert!(kept <= WORDS_MAX && (kept == WORDS_MAX || sign == " or "), "{words}");
+        }
+        // An accent ends no word.
+        let accents = "e\u{301}e\u{301} ".repeat(WORDS_MAX);
+        assert_eq!(whole(&accents), accents.trim());
     }
 
     #[test]

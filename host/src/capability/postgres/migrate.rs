@@ -19,13 +19,15 @@ const LOCK: i64 = i64::from_be_bytes(*b"wasmyard");
 /// Time for the other host to finish with a role.
 const ROLE_CLASH_PAUSE: Duration = Duration::from_millis(20);
 
-/// What was done.
+/// What was done, and what was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Prepared {
     /// The migrations that were applied now, e.g. `V1__schema`.
     pub migrations: Vec<String>,
     /// The roles that did not exist before.
     pub roles_created: Vec<String>,
+    /// Whether the database knows upper and lower case beyond ASCII, as its locale has it.
+    pub folds_case: bool,
 }
 
 /// Prepares the database at `owner_url`: runs the migrations of `migrations` (files
@@ -82,7 +84,13 @@ async fn prepare(
     if let Some(file) = sample {
         load(client, file).await?;
     }
-    Ok(Prepared { migrations, roles_created })
+    Ok(Prepared { migrations, roles_created, folds_case: folds_case(client).await })
+}
+
+/// Not so where the letter cannot even be asked for, in an encoding that has none.
+async fn folds_case(client: &Client) -> bool {
+    let asked = client.query_one("SELECT lower('É') = 'é'", &[]).await;
+    asked.is_ok_and(|row| row.get(0))
 }
 
 async fn migrate(client: &mut Client, folder: &Path) -> Result<Vec<String>> {

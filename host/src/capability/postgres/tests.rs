@@ -441,6 +441,7 @@ async fn a_database_is_prepared_once_by_several_hosts() {
     let prepare = || prepare_database(&url, Some(folder.path()), &roles, Some(&sample));
     let (one, two, three) = tokio::join!(prepare(), prepare(), prepare());
     let done = [one.expect("one"), two.expect("two"), three.expect("three")];
+    assert!(done.iter().all(|done| done.folds_case));
     let applied: Vec<_> = done.iter().flat_map(|done| done.migrations.clone()).collect();
     assert_eq!(applied, ["V1__first", "V2__second"]);
     assert_eq!(done.iter().filter(|done| !done.roles_created.is_empty()).count(), 1);
