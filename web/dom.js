@@ -38,6 +38,7 @@ const NOTICES_MAX = 3;
 /** Shows a line for a few seconds; assistive technology reads it out. */
 export function notice(text, kind = 'info') {
   const shown = element('p', { class: `notice ${kind}` }, text);
+  [...$('notices').children].find((other) => other.textContent === text)?.remove();
   $('notices').append(shown);
   while ($('notices').children.length > NOTICES_MAX) $('notices').firstChild.remove();
   setTimeout(() => shown.remove(), NOTICE_MS);

@@ -53,7 +53,7 @@ export class Row {
 
   #make() {
     const { id, user_id: user, total_price: total, created_at: created } = this.order;
-    const what = element('span', { class: 'grow' });
+    const what = element('span', { class: 'grow what' });
     named(this.order).then((text) => { what.textContent = text; });
     const whose = current()?.role === 'admin' ? `User ${user}, ` : '';
     return element(

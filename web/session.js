@@ -106,7 +106,8 @@ const tokens = (pair) => ({
 
 function stored() {
   try {
-    return JSON.parse(localStorage.getItem(ENTRY));
+    const entry = JSON.parse(localStorage.getItem(ENTRY));
+    return entry?.id && entry.user && entry.refresh ? entry : null;
   } catch {
     return null;
   }

@@ -94,6 +94,8 @@ async fn a_swap_is_shown_and_cuts_nothing() {
     .await;
     bring(&shop, &admin, 4, "processing").await;
     page.shows(4, "processing").await;
+    page.run("document.getElementById('services').scrollIntoView({ block: 'center' })", &[]).await;
+    page.screenshot("swap-desktop").await;
     // The same connection all along: no other was opened.
     let opened: Vec<_> = page.requests().await.into_iter().filter(|url| url.contains("/ws")).collect();
     assert_eq!(opened, [""; 0]);
