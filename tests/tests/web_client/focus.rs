@@ -1,5 +1,6 @@
 //! The keyboard: everything can be done with it, and the focus is never lost.
 
+use serde_json::json;
 use wasmyard_tests::Shop;
 
 use crate::page::{Page, SIZES};
@@ -83,7 +84,7 @@ async fn what_happens_is_read_out() {
         return [role('activity'), role('connection-text'), role('found'), role('notices'), role('basket-fault'),
             document.querySelectorAll('button [role], a [role]').length, document.querySelectorAll('h1').length]";
     let found = page.run(regions, &[]).await;
-    assert_eq!(found, serde_json::json!(["log", "status", "status", "status", "alert", 0, 1]));
+    assert_eq!(found, json!(["log", "status", "status", "status", "alert", 0, 1]));
 
     // The same fault a second time is new: the region was empty in between.
     page.click("#sign-in").await;
@@ -103,6 +104,6 @@ async fn what_happens_is_read_out() {
     }
     assert_eq!(
         page.run("return said.filter((text, at) => text !== said[at - 1])", &[]).await,
-        serde_json::json!([wrong, "", wrong])
+        json!([wrong, "", wrong])
     );
 }

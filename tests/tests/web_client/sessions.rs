@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use http::Method;
+use serde_json::json;
 use wasmyard_tests::Shop;
 
 use crate::page::Page;
@@ -27,7 +28,7 @@ const RECONNECT: &str = "dispatchEvent(new Event('offline'))";
 async fn bring(shop: &Shop, order: i64, status: &str) {
     let admin = shop.login("diana").await;
     let path = format!("/api/v1/orders/{order}/status");
-    let answer = admin.send(shop, http::Method::PATCH, &path, &json!({ "status": status })).await;
+    let answer = admin.send(shop, Method::PATCH, &path, &json!({ "status": status })).await;
     assert_eq!(answer.status, 200, "{answer:?}");
 }
 
@@ -146,7 +147,7 @@ async fn a_stream_that_ends_with_its_token_goes_on_with_the_next() {
     // The page believes that it has a quarter of an hour.
     let access = authority.issue_for("2", "customer", Duration::from_secs(6)).token;
     let user = json!({ "id": 2, "username": "bob", "role": "customer" });
-    let entry: Value = json!({ "id": "here", "user": user, "access": access, "refresh": bob.refresh });
+    let entry = json!({ "id": "here", "user": user, "access": access, "refresh": bob.refresh });
     let store =
         "localStorage['wasmyard.session'] = JSON.stringify({ ...arguments[0], until: Date.now() + 9e5 })";
     page.run(store, &[entry]).await;

@@ -117,14 +117,8 @@ async fn a_network_that_carries_nothing_is_noticed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_shop_that_is_busy_is_asked_again_when_it_says() {
-    let limit = |requests, per| RateLimit {
-        requests,
-        per: Duration::from_secs(per),
-        burst: requests,
-        strict: true,
-        methods: Vec::new(),
-    };
-    let few = limit(1, 3);
+    let few =
+        RateLimit { requests: 1, per: Duration::from_secs(3), burst: 1, strict: true, methods: Vec::new() };
     let shop = Shop::builder()
         .change(move |manifest| {
             manifest.services.get_mut("products").expect("the service").rate_limit = Some(few);
