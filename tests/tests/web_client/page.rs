@@ -92,7 +92,8 @@ impl Page {
         self.run("document.getElementById('q').value = ''", &[]).await;
         self.type_into("#q", words).await;
         // What was found for the first letters stands there for a while.
-        let shown = format!("return document.getElementById('search').dataset.shown === {}", json!(words));
+        let shown =
+            format!("return document.getElementById('search').dataset.shown === {}", json!(words.trim()));
         self.wait_for(&format!("{words} was searched for"), &shown).await;
     }
 

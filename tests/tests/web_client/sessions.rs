@@ -41,7 +41,6 @@ async fn a_session_outlives_a_reload_and_ends_when_it_is_told_to() {
     page.type_into("#password", "wrong-password").await;
     page.click("#login-submit").await;
     page.says("login-fault", "The username or the password is wrong.").await;
-    page.screenshot("login-fault-desktop").await;
     page.click("#login-cancel").await;
     // It was expected: the browser writes every 401 to the console.
     assert_eq!(page.complaints().await.len(), 1);

@@ -10,13 +10,11 @@ async fn a_customer_searches_orders_and_sees_the_order() {
     let shop = Shop::start().await;
     for (name, width, height) in SIZES {
         let page = Page::open(&shop.url("/"), (width, height)).await;
-        page.screenshot(&format!("shop-{name}")).await;
         page.search("laptop").await;
         let only = "const cards = document.querySelectorAll('.card'); return cards.length === 1 && !!cards[0].querySelector('mark')";
         page.wait_for("the laptop alone is shown, marked", only).await;
         page.add(&[1]).await;
         page.search("yoga").await;
-        page.screenshot(&format!("search-{name}")).await;
         page.add(&[9, 9]).await;
 
         // The page asks for a login first, and keeps the basket.
@@ -89,9 +87,6 @@ async fn an_admin_moves_an_order_along_and_its_customer_sees_it() {
     // Others' orders are the admin's alone to see.
     assert_eq!(customer.orders().await, json!([4, 3]));
     assert_eq!(admin.orders().await, json!([8, 7, 6, 5, 4, 3, 2, 1]));
-    admin.screenshot("admin-phone").await;
-    admin.resize(SIZES[0].1, SIZES[0].2).await;
-    admin.screenshot("admin-desktop").await;
     customer.is_clean(&shop).await;
     admin.is_clean(&shop).await;
 }

@@ -74,7 +74,7 @@ async fn what_is_put_in_while_an_order_is_under_way_stays() {
 async fn offline_is_said_and_ends_by_itself() {
     let shop = Shop::start().await;
     let admin = shop.login("diana").await;
-    for (name, width, height) in SIZES {
+    for (_, width, height) in SIZES {
         let page = Page::open(&shop.url("/"), (width, height)).await;
         page.sign_in("charlie").await;
         let order = json!({ "user_id": 3, "product_id": 10, "quantity": 1 });
@@ -84,7 +84,6 @@ async fn offline_is_said_and_ends_by_itself() {
         page.is_in_state("offline").await;
         page.type_into("#q", "mat").await;
         page.says("found", "You are offline. Trying again…").await;
-        page.screenshot(&format!("offline-{name}")).await;
         let path = format!("/api/v1/orders/{order}/status");
         admin.send(&shop, Method::PATCH, &path, &json!({ "status": "processing" })).await;
         page.set_offline(false).await;
