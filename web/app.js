@@ -1,7 +1,7 @@
 // Puts the parts of the page together.
 
 import * as basket from './basket.js';
-import { $, notice } from './dom.js';
+import { $, keepFocus, notice, once } from './dom.js';
 import { Live } from './live.js';
 import * as orders from './orders.js';
 import * as products from './products.js';
@@ -24,7 +24,7 @@ let stock = null;
 const lookAtStock = () => {
   stock ??= setTimeout(() => {
     stock = null;
-    products.refresh();
+    products.restock();
   }, STOCK_PAUSE_MS);
 };
 
@@ -36,6 +36,7 @@ const live = new Live(
   (state, waitMs) => {
     $('connection').dataset.state = state;
     $('connection-text').textContent = STATES[state](waitMs);
+    keepFocus(() => { $('reconnect').hidden = state !== 'waiting'; }, () => [$('connection')]);
     // Once more now that the stream stands: nothing can fall between the two.
     if (state === 'live') orders.load();
   },
@@ -43,10 +44,12 @@ const live = new Live(
 
 function showUser() {
   const user = current();
-  $('sign-in').hidden = Boolean(user);
-  $('sign-out').hidden = $('who').hidden = $('connection').hidden = !user;
-  $('who').textContent = user ? `${user.username}${user.role === 'admin' ? ' (admin)' : ''}` : '';
-  orders.clear();
+  keepFocus(() => {
+    $('sign-in').hidden = Boolean(user);
+    $('sign-out').hidden = $('who').hidden = $('connection').hidden = !user;
+    $('who').textContent = user ? `${user.username}${user.role === 'admin' ? ' (admin)' : ''}` : '';
+    orders.clear();
+  }, () => [$('sign-in'), $('sign-out')]);
   basket.render();
   if (!user) return live.stop();
   orders.load();
@@ -60,28 +63,32 @@ function askToSignIn() {
   $('username').focus();
 }
 
-async function submitLogin(event) {
-  event.preventDefault();
-  $('login-submit').disabled = true;
+async function submitLogin() {
+  // Emptied first: the same fault again is read out again.
+  $('login-fault').textContent = '';
   try {
     await signIn($('username').value, $('password').value);
     $('login-form').reset();
-    $('login').close();
+    // The dialog gives the focus back to what opened it, which may be gone.
+    keepFocus(() => $('login').close(), () => [$('sign-out')]);
   } catch (problem) {
-    $('login-fault').textContent = problem.status ? problem.message : 'The host cannot be reached.';
+    $('login-fault').textContent = problem.message;
     $('login-fault').hidden = false;
-  } finally {
-    $('login-submit').disabled = false;
+    $('password').select();
   }
 }
 
 theme.start();
 session.addEventListener('change', showUser);
+session.addEventListener('ended', () => notice('Your session has ended. Sign in again.', 'bad'));
 $('sign-in').addEventListener('click', askToSignIn);
 $('sign-out').addEventListener('click', () => signOut());
 $('login-cancel').addEventListener('click', () => $('login').close());
-$('login-form').addEventListener('submit', submitLogin);
-$('connection').addEventListener('click', () => live.now());
+$('login-form').addEventListener('submit', (event) => {
+  event.preventDefault();
+  once($('login-submit'), submitLogin);
+});
+$('reconnect').addEventListener('click', () => live.now());
 orders.start();
 basket.start(askToSignIn, (order) => {
   orders.put(order, true);

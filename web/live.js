@@ -1,12 +1,11 @@
 // The stream of order events: a WebSocket, or Server-Sent Events where no WebSocket gets
 // through. It reconnects by itself and goes on after the last event that it has seen.
 
-import { token, renew } from './session.js';
+import { backoff } from './patience.js';
+import { renew, token } from './session.js';
 
 const PATH = '/api/v1/orders';
 const PROTOCOL = 'wasmyard.events.v1';
-const BACKOFF_MIN_MS = 500;
-const BACKOFF_MAX_MS = 15_000;
 /** A server that sends nothing at all for so long, heartbeats included, is gone. */
 const SILENCE_MAX_MS = 60_000;
 /** Sockets in a row that never open, before the other way is tried. */
@@ -74,7 +73,7 @@ export class Live {
     this.#drop();
     const abort = new AbortController();
     this.abort = abort;
-    this.onState('connecting');
+    if (navigator.onLine) this.onState('connecting');
     let end;
     try {
       const bearer = await token();
@@ -93,12 +92,10 @@ export class Live {
 
   #again() {
     if (!this.running) return;
-    if (navigator.onLine === false) return this.onState('offline');
-    const most = Math.min(BACKOFF_MAX_MS, BACKOFF_MIN_MS * 2 ** this.failures);
-    // Spread, so that the clients of a host that went away do not come back as one.
-    const wait = most / 2 + (Math.random() * most) / 2;
+    const wait = backoff(this.failures);
     this.failures += 1;
-    this.onState('waiting', wait);
+    // A browser may be wrong about being offline; so it is tried all the same.
+    this.onState(navigator.onLine ? 'waiting' : 'offline', wait);
     this.timer = setTimeout(() => this.#connect(), wait);
   }
 

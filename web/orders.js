@@ -1,187 +1,145 @@
-// The orders: those that there are, and what happens to them.
+// The orders: the newest ones, and what happens to them.
 
+import * as activity from './activity.js';
 import { ask } from './api.js';
-import { $, element, money, notice, time } from './dom.js';
-import { nameOf } from './products.js';
+import { $, keepFocus, notice, once } from './dom.js';
+import { Row, later } from './order.js';
+import { patiently } from './patience.js';
 import { current } from './session.js';
 
 const PAGE = 20;
-const ACTIVITY_MAX = 50;
+/** Rows that are shown at most; a shop has more orders than a page can hold. */
+const ROWS_MAX = 200;
+/** Orders that nobody here has seen are read together, so often at most. */
+const PAUSE_MS = 1_000;
 
-/** Where an order may go, and what the step is called. The service decides; this only offers. */
-const STEPS = {
-  pending: [['processing', 'Process'], ['cancelled', 'Cancel']],
-  processing: [['shipped', 'Ship'], ['cancelled', 'Cancel']],
-  shipped: [['delivered', 'Deliver']],
-};
-/** How far along: an event that arrives late never turns an order back. */
-const FAR = { pending: 0, processing: 1, shipped: 2, delivered: 3, cancelled: 3 };
-
-/** Orders by id. */
+/** Rows by the order's id. */
 const shown = new Map();
+/** What events said of orders that are still being read: a list may be older than those. */
+const ahead = new Map();
 let next = null;
-let generation = 0;
+let reading = null;
+let timer = null;
 
 /** Prepares the list. */
 export function start() {
-  $('more-orders').addEventListener('click', async () => {
-    try {
-      await page(next);
-    } catch (problem) {
-      notice(problem.message, 'bad');
-    }
-  });
+  const button = $('more-orders');
+  button.addEventListener('click', () => once(button, more));
 }
 
-/** Shows the newest orders of whoever is signed in. */
+/** Shows the newest orders of whoever is signed in: as many as are shown already, or a page. */
 export async function load() {
-  generation += 1;
-  const mine = generation;
+  reading?.abort();
+  reading = new AbortController();
+  const { signal } = reading;
+  const limit = Math.min(Math.max(PAGE, shown.size), ROWS_MAX);
+  let asked = [];
+  const read = () => {
+    asked = [...ahead.keys()];
+    return ask(`/api/v1/orders?sort=newest&limit=${limit}`, { signal });
+  };
   try {
-    const loaded = await ask(`/api/v1/orders?sort=newest&limit=${PAGE}`);
-    if (mine !== generation) return;
-    // Events may have come meanwhile; what they brought is not older than the list.
+    const loaded = await patiently(read, { signal, onProblem: say });
+    if (signal.aborted) return;
     for (const order of loaded.data) put(order);
+    asked.forEach((id) => ahead.delete(id));
+    // Events may have brought newer ones; older ones would leave a gap before those that are
+    // shown by and by.
+    const oldest = loaded.next ? Math.min(...loaded.data.map(({ id }) => id)) : 0;
+    for (const id of [...shown.keys()].filter((id) => id < oldest)) remove(id);
     follow(loaded.next);
     note();
   } catch (problem) {
-    if (mine === generation) $('orders-note').textContent = problem.message;
+    if (!signal.aborted) say(problem);
   }
 }
 
 /** Shows none: nobody is signed in, or somebody else is. */
 export function clear() {
-  generation += 1;
+  reading?.abort();
+  clearTimeout(timer);
+  timer = null;
   shown.clear();
+  ahead.clear();
   $('orders').replaceChildren();
-  $('activity').replaceChildren();
-  $('activity-empty').hidden = false;
+  activity.clear();
   follow(null);
-  $('orders-note').textContent = current()
-    ? 'Loading…'
-    : 'Sign in to order, and to see your orders arrive and change.';
+  note(current() ? 'Loading…' : 'Sign in to order, and to see your orders arrive and change.');
 }
 
 /** Takes an event of the stream. */
-export async function take(event) {
+export function take(event) {
   if (event.type === 'gap') {
-    log('Some events are no longer kept; the orders were read anew.', event.occurred_at);
+    activity.tell('Some events are no longer kept; the orders were read anew.');
     return load();
   }
-  log(`Order ${event.order_id} is ${event.status}`, event.occurred_at);
-  const order = shown.get(event.order_id);
-  if (order) return put({ ...order, status: event.status }, true);
-  const mine = generation;
-  try {
-    const { data } = await ask(`/api/v1/orders/${event.order_id}`);
-    if (mine === generation) put(data, true);
-  } catch (problem) {
-    if (problem.status !== 404) notice(problem.message, 'bad');
+  const { order_id: id, status, occurred_at: at } = event;
+  activity.tell(`Order ${id} is ${status}`, at);
+  const row = shown.get(id);
+  if (row) {
+    if (row.move(status)) row.flash();
+    return;
   }
-  note();
+  // One that is further down than what is shown is read when somebody goes there.
+  if (next && id < Math.min(...shown.keys())) return;
+  ahead.set(id, status);
+  if (ahead.size > ROWS_MAX) ahead.delete(ahead.keys().next().value);
+  readSoon();
+}
+
+function readSoon() {
+  timer ??= setTimeout(async () => {
+    await load();
+    timer = null;
+    // What came while the list was being read may not be in it.
+    if (ahead.size) readSoon();
+  }, shown.size ? PAUSE_MS : 0);
 }
 
 /** Shows an order, or what has become of it. */
 export function put(order, fresh = false) {
+  const status = later(order.status, ahead.get(order.id) ?? order.status);
   const before = shown.get(order.id);
-  const status = before && FAR[before.status] > FAR[order.status] ? before.status : order.status;
-  const now = { ...order, status };
-  shown.set(order.id, now);
-  if (before && before.status === status) return;
-  const made = row(now);
-  if (fresh) made.classList.add('fresh');
-  const old = $('orders').querySelector(`[data-order="${order.id}"]`);
-  if (old) {
-    old.replaceWith(made);
-  } else {
-    const later = [...$('orders').children].find((other) => Number(other.dataset.order) < order.id);
-    $('orders').insertBefore(made, later ?? null);
+  if (before) {
+    if (before.move(status)) before.flash();
+    return;
   }
+  const row = new Row({ ...order, status });
+  shown.set(order.id, row);
+  const below = [...$('orders').children].find((other) => Number(other.dataset.order) < order.id);
+  $('orders').insertBefore(row.element, below ?? null);
+  if (fresh || ahead.has(order.id)) row.flash();
   note();
 }
 
-async function page(path) {
-  const mine = generation;
-  const loaded = await ask(path);
-  if (mine !== generation) return;
-  for (const order of loaded.data) put(order);
-  follow(loaded.next);
+function remove(id) {
+  const { element } = shown.get(id);
+  shown.delete(id);
+  keepFocus(() => element.remove(), () => [$('more-orders')]);
 }
 
-function follow(path) {
-  next = path;
-  $('more-orders').hidden = !path;
-}
-
-function note() {
-  $('orders-note').textContent = shown.size === 0 ? 'No orders yet.' : '';
-}
-
-function row(order) {
-  const lines = order.items ?? [order];
-  const what = element('span', { class: 'grow' });
-  Promise.all(lines.map(async (line) => `${line.quantity} × ${await nameOf(line.product_id)}`))
-    .then((texts) => { what.textContent = texts.join(', '); });
-  const admin = current()?.role === 'admin';
-  const steps = admin ? STEPS[order.status] ?? [] : [];
-  return element(
-    'li',
-    { class: 'order', 'data-order': order.id, 'data-status': order.status },
-    element(
-      'div',
-      { class: 'row' },
-      element('strong', {}, `#${order.id}`),
-      what,
-      element('span', {}, money(order.total_price)),
-      element('span', { class: `badge ${order.status}` }, order.status),
-    ),
-    element(
-      'div',
-      { class: 'row note' },
-      element('span', { class: 'grow' }, admin ? `User ${order.user_id}, ` : '', time(order.created_at)),
-      ...steps.map(([status, verb]) => element(
-        'button',
-        { type: 'button', class: 'small', onclick: (event) => bring(order.id, status, event.target) },
-        verb, element('span', { class: 'unseen' }, ` order ${order.id}`),
-      )),
-    ),
-    history(order.id),
-  );
-}
-
-function history(id) {
-  const steps = element('ol', { class: 'history' });
-  const details = element('details', {}, element('summary', {}, 'History'), steps);
-  details.addEventListener('toggle', async () => {
-    if (!details.open) return;
-    try {
-      const { data } = await ask(`/api/v1/orders/${id}/history`);
-      steps.replaceChildren(...data.map(({ status, changed_at, changed_by }) => element(
-        'li', {}, `${status} `, time(changed_at), changed_by ? ` by user ${changed_by}` : '',
-      )));
-    } catch (problem) {
-      steps.replaceChildren(element('li', { class: 'fault' }, problem.message));
-    }
-  });
-  return details;
-}
-
-/** Takes a step of the workflow. Somebody else may have been first: then the order shows where it is. */
-async function bring(id, status, button) {
-  button.disabled = true;
+async function more() {
+  const { signal } = reading;
   try {
-    put((await ask(`/api/v1/orders/${id}/status`, { method: 'PATCH', body: { status } })).data, true);
+    const loaded = await ask(next, { signal });
+    if (signal.aborted) return;
+    for (const order of loaded.data) put(order);
+    const first = shown.get(loaded.data[0]?.id);
+    keepFocus(() => follow(loaded.next), () => [first?.element.querySelector('summary')]);
   } catch (problem) {
-    notice(problem.message, 'bad');
-    const now = problem.body?.current;
-    if (now && shown.has(id)) put({ ...shown.get(id), status: now }, true);
-  } finally {
-    button.disabled = false;
+    if (!signal.aborted) notice(problem.message, 'bad');
   }
 }
 
-function log(text, at) {
-  $('activity-empty').hidden = true;
-  $('activity').prepend(element('li', {}, text, ' ', at ? element('span', { class: 'note' }, time(at)) : null));
-  while ($('activity').children.length > ACTIVITY_MAX) $('activity').lastChild.remove();
+function follow(path) {
+  const full = shown.size >= ROWS_MAX;
+  next = path;
+  $('more-orders').hidden = !path || full;
+  $('orders-end').hidden = !path || !full;
+}
+
+const say = (problem) => note(problem.passes ? `${problem.message} Trying again…` : problem.message);
+
+function note(text = shown.size === 0 ? 'No orders yet.' : '') {
+  $('orders-note').textContent = text;
 }

@@ -111,8 +111,30 @@ impl Browser {
         // Chromium's windows are at least 500 pixels wide; a page need not be.
         let metrics =
             json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600 });
-        let command = json!({ "cmd": "Emulation.setDeviceMetricsOverride", "params": metrics });
-        self.call(Method::POST, "/goog/cdp/execute", command).await;
+        self.devtools("Emulation.setDeviceMetricsOverride", metrics).await;
+    }
+
+    /// Takes the network away from the page, as the browser of a laptop in a tunnel has it, or
+    /// gives it back.
+    pub async fn set_offline(&self, offline: bool) {
+        let conditions =
+            json!({ "offline": offline, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1 });
+        self.devtools("Network.emulateNetworkConditions", conditions).await;
+    }
+
+    /// Opens another tab of the same profile, empty, in which all goes on from here; gives the
+    /// names of the one before and of this one.
+    pub async fn open_tab(&self) -> [String; 2] {
+        let before = self.call(Method::GET, "/window", Value::Null).await;
+        let opened = self.call(Method::POST, "/window/new", json!({ "type": "tab" })).await;
+        let names = [&before, &opened["handle"]].map(|name| name.as_str().expect("a tab's name").to_owned());
+        self.switch_to(&names[1]).await;
+        names
+    }
+
+    /// Goes on in another tab.
+    pub async fn switch_to(&self, tab: &str) {
+        self.call(Method::POST, "/window", json!({ "handle": tab })).await;
     }
 
     /// Opens an address, and waits until the page has been loaded.
@@ -133,7 +155,7 @@ impl Browser {
     /// and gives that.
     ///
     /// # Panics
-    /// When it does not within a minute.
+    /// When it does not in time, as with [`eventually`].
     pub async fn wait_for(&self, what: &str, script: &str) -> Value {
         eventually(what, async || {
             let found = self.run(script, &[]).await;
@@ -204,10 +226,10 @@ impl Browser {
     }
 
     /// Takes a picture of the page, and keeps it as `NAME.png` in the folder that
-    /// `WASMYARD_SCREENSHOTS` names, or else in `tmp/` of the folder that cargo builds into.
+    /// `WASMYARD_SCREENSHOTS` names, or else in `wasmyard-screenshots` among the system's
+    /// temporary files: outside the checkout in any case.
     pub async fn screenshot(&self, name: &str) -> PathBuf {
-        let shot = json!({ "cmd": "Page.captureScreenshot", "params": { "captureBeyondViewport": false } });
-        let shot = self.call(Method::POST, "/goog/cdp/execute", shot).await;
+        let shot = self.devtools("Page.captureScreenshot", json!({ "captureBeyondViewport": false })).await;
         let png = shot["data"].as_str().and_then(decode).expect("a picture");
         let folder = std::env::var_os("WASMYARD_SCREENSHOTS").map_or_else(temporary, PathBuf::from);
         std::fs::create_dir_all(&folder).expect("a folder for pictures");
@@ -224,6 +246,11 @@ impl Browser {
             found.as_object()?.values().next()?.as_str().map(str::to_owned)
         })
         .await
+    }
+
+    /// A command of Chromium's own protocol.
+    async fn devtools(&self, command: &str, params: Value) -> Value {
+        self.call(Method::POST, "/goog/cdp/execute", json!({ "cmd": command, "params": params })).await
     }
 
     async fn log(&self, kind: &str) -> Vec<Value> {
@@ -261,8 +288,6 @@ fn decode(base64: &str) -> Option<Vec<u8>> {
     base64::engine::general_purpose::STANDARD.decode(base64).ok()
 }
 
-/// A test's own program is in `<target>/<profile>/deps/`.
 fn temporary() -> PathBuf {
-    let test = std::env::current_exe().expect("this program's path");
-    test.ancestors().nth(3).expect("it is in deps/").join("tmp")
+    std::env::temp_dir().join("wasmyard-screenshots")
 }

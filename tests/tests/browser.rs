@@ -1,7 +1,7 @@
 //! The browser that other tests drive, tried out itself.
 
 use serde_json::json;
-use wasmyard_tests::{Browser, Shop};
+use wasmyard_tests::{Browser, Shop, until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_page_can_be_used_and_tells_what_it_did() {
@@ -28,8 +28,14 @@ async fn requests_and_complaints_of_a_page_are_seen() {
     let shop = Shop::start().await;
     let browser = Browser::open(800, 600).await;
     browser.goto(&shop.url("/api/v1/users/1")).await;
-    // A browser asks for a page's icon by itself.
-    assert_eq!(browser.requests().await, [shop.url("/api/v1/users/1"), shop.url("/favicon.ico")]);
+    // A browser asks for a page's icon by itself, when it likes.
+    let mut requests = browser.requests().await;
+    until("the icon is asked for", async || {
+        requests.extend(browser.requests().await);
+        requests.len() >= 2
+    })
+    .await;
+    assert_eq!(requests, [shop.url("/api/v1/users/1"), shop.url("/favicon.ico")]);
     let asked = "return fetch('/api/v1/users/99').then(answer => answer.status)";
     assert_eq!(browser.run(asked, &[]).await, 404);
     assert_eq!(browser.requests().await, [shop.url("/api/v1/users/99")]);

@@ -1,6 +1,8 @@
 //! From the folder to what is served.
 
 use std::collections::{BTreeSet, HashMap};
+use std::fs::File;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use walkdir::{DirEntry, WalkDir};
@@ -24,7 +26,7 @@ pub enum PagesError {
     #[error("{0} is neither a file nor a folder; links are not followed")]
     Link(PathBuf),
     /// Too much to be kept in memory.
-    #[error("{folder} has more than {PAGES_FILES_MAX} files, or more than {} MiB", PAGES_BYTES_MAX >> 20)]
+    #[error("{folder} has more than {PAGES_FILES_MAX} files and folders, or more than {} MiB", PAGES_BYTES_MAX >> 20)]
     TooLarge {
         /// The folder.
         folder: PathBuf,
@@ -46,24 +48,34 @@ impl Pages {
                 PagesError::Unreadable(path, error.into())
             })?;
             let path = entry.path();
+            let too_large = || PagesError::TooLarge { folder: folder.to_owned() };
+            if read.len() >= PAGES_FILES_MAX {
+                return Err(too_large());
+            }
+            read.insert(path.to_owned());
             if entry.file_type().is_dir() {
-                read.insert(path.to_owned());
                 continue;
             }
             if !entry.file_type().is_file() {
                 return Err(PagesError::Link(path.to_owned()));
             }
             let served_at = served_at(folder, path).ok_or_else(|| PagesError::Name(path.to_owned()))?;
-            let body = std::fs::read(path).map_err(|error| PagesError::Unreadable(path.to_owned(), error))?;
+            let body = read_at_most(path, PAGES_BYTES_MAX - bytes)
+                .map_err(|error| PagesError::Unreadable(path.to_owned(), error))?
+                .ok_or_else(too_large)?;
             bytes += body.len();
-            if read.len() >= PAGES_FILES_MAX || bytes > PAGES_BYTES_MAX {
-                return Err(PagesError::TooLarge { folder: folder.to_owned() });
-            }
             by_path.insert(served_at, Page::new(path, body));
-            read.insert(path.to_owned());
         }
         Ok(Self { by_path, read })
     }
+}
+
+/// A file's content, or `None` when it has more than this many bytes: of such a file no more
+/// than that is read, however much there is.
+fn read_at_most(path: &Path, bytes_max: usize) -> std::io::Result<Option<Vec<u8>>> {
+    let mut body = Vec::new();
+    File::open(path)?.take(bytes_max as u64 + 1).read_to_end(&mut body)?;
+    Ok((body.len() <= bytes_max).then_some(body))
 }
 
 fn is_hidden(entry: &DirEntry) -> bool {

@@ -1,10 +1,17 @@
 use std::fs;
 
-use http::header::{ACCEPT_ENCODING, ALLOW, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG};
+use http::header::{
+    ACCEPT_ENCODING, ALLOW, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, REFERRER_POLICY,
+};
 use http::request::Parts;
 use tempfile::TempDir;
 
 use super::*;
+
+/// All of it: a directive that is lost or loosened is not noticed otherwise.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
+    font-src 'self'; connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; \
+    frame-ancestors 'none'";
 
 fn folder(files: &[(&str, &str)]) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
@@ -43,7 +50,9 @@ fn files_are_served_by_name_and_a_folder_by_its_index() {
         let response = get(&pages, path).expect(path);
         assert_eq!(response.body, body);
         assert_eq!(response.headers[CONTENT_TYPE], media);
-        assert!(response.headers[CONTENT_SECURITY_POLICY].to_str().unwrap().contains("script-src 'self';"));
+        assert_eq!(response.headers[CONTENT_SECURITY_POLICY], POLICY);
+        assert_eq!(response.headers[REFERRER_POLICY], "no-referrer");
+        assert_eq!(response.headers["cross-origin-opener-policy"], "same-origin");
     }
     for path in ["/index.html", "/help", "/.secret", "/.git/config", "/../app.js", "//app.js", "/app.js/"] {
         assert!(get(&pages, path).is_none(), "{path}");
@@ -92,6 +101,13 @@ fn what_cannot_be_served_is_named() {
     let file = fs::File::create(large.path().join("film.mp4")).unwrap();
     file.set_len(crate::limits::PAGES_BYTES_MAX as u64 + 1).unwrap();
     assert!(matches!(Pages::load(large.path()), Err(PagesError::TooLarge { .. })));
+
+    // Folders count as well: each one is watched.
+    let wide = folder(&[]);
+    for number in 0..crate::limits::PAGES_FILES_MAX {
+        fs::create_dir(wide.path().join(number.to_string())).unwrap();
+    }
+    assert!(matches!(Pages::load(wide.path()), Err(PagesError::TooLarge { .. })));
 
     let missing = large.path().join("missing");
     assert!(matches!(Pages::load(&missing), Err(PagesError::Unreadable(path, _)) if path == missing));

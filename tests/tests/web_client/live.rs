@@ -80,6 +80,13 @@ async fn a_swap_is_shown_and_cuts_nothing() {
     let admin = shop.login("diana").await;
     let page = Page::of(&shop).await;
     page.sign_in("bob").await;
+    // How the services are may take its time here: a machine that compiles is busy, and a page
+    // that is not answered in time connects anew.
+    page.run(
+        "const real = window.fetch; window.fetch = (path, options) => real(path, path === '/api/health' ? {} : options)",
+        &[],
+    )
+    .await;
     let version = "return document.querySelector('[data-service=orders]')?.dataset.version";
     let before = page.wait_for("the version is shown", version).await;
     page.requests().await;
@@ -94,6 +101,8 @@ async fn a_swap_is_shown_and_cuts_nothing() {
     .await;
     bring(&shop, &admin, 4, "processing").await;
     page.shows(4, "processing").await;
+    page.run("document.getElementById('services').scrollIntoView({ block: 'center' })", &[]).await;
+    page.screenshot("swap-desktop").await;
     // The same connection all along: no other was opened.
     let opened: Vec<_> = page.requests().await.into_iter().filter(|url| url.contains("/ws")).collect();
     assert_eq!(opened, [""; 0]);
