@@ -11,7 +11,7 @@ use crate::password::Password;
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct User {
     /// Its key.
-    #[schema(minimum = 1)]
+    #[schema(minimum = 1, example = 1)]
     pub id: i32,
     /// The name, unique in the shop.
     #[schema(max_length = 50, example = "alice")]
@@ -39,7 +39,7 @@ impl User {
 #[serde(deny_unknown_fields)]
 pub struct NewUser {
     /// The name: letters and digits of any script, `.`, `_` and `-`.
-    #[schema(min_length = 1, max_length = 50, example = "eddie")]
+    #[schema(min_length = 1, max_length = 50, pattern = r"^[\p{L}\p{N}._-]+$", example = "eddie")]
     pub username: String,
     /// The address.
     #[schema(format = Email, max_length = 100, example = "eddie@example.com")]
