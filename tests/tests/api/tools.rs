@@ -42,13 +42,13 @@ impl Tools {
         assert!(ran.passed, "{}", ran.said);
     }
 
-    /// Holds every example against its schema, and has what lacks one told.
-    pub(crate) async fn check_examples(&self, document: &Answer) {
+    /// Holds every example against its schema; gives what does not fit, and what lacks one.
+    pub(crate) async fn check_examples(&self, document: &Answer) -> Option<String> {
         let file = self.write(document);
         let script = repository().join("tests/examples.py");
         let script = script.canonicalize().expect("the script");
         let ran = self.run("examples", |command| command.arg(script).arg(&file)).await;
-        assert!(ran.passed, "{}", ran.said);
+        (!ran.passed).then_some(ran.said)
     }
 
     /// Makes requests up for somebody with this token, and has all answers checked.
