@@ -72,7 +72,7 @@ pub struct NewProduct {
     /// What one costs.
     pub price: Money,
     /// How many there are.
-    #[schema(value_type = Option<i32>, required = false, minimum = 0, default = 0, example = 75)]
+    #[schema(value_type = Option<i32>, required = false, minimum = 0, maximum = 2147483647, default = 0, example = 75)]
     pub stock: i32,
     /// The category: one line, without spaces around it.
     #[schema(
@@ -121,7 +121,7 @@ impl NewProduct {
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewStock {
     /// How many there are now.
-    #[schema(minimum = 0, example = 45)]
+    #[schema(minimum = 0, maximum = 2147483647, example = 45)]
     pub(crate) stock: i32,
 }
 
