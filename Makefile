@@ -39,6 +39,7 @@ lint: ## Format, clippy, documentation, licences, compose.yaml, alerts; nothing 
 	cargo deny check licenses bans sources
 	scripts/check-compose.sh
 	scripts/check-prometheus.sh
+	cd host/assets/swagger-ui && sha256sum --check --strict --quiet SHA256SUMS
 
 bench: bench-build ## Measure Wasmyard beside a native peer: about 8 minutes
 	"$(CARGO_TARGET_DIR)/release/bench" compare

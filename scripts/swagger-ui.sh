@@ -2,7 +2,8 @@
 # Takes the files of Swagger UI that the host serves from the npm package, into
 # host/assets/swagger-ui/. They are checked in as they come, so that nobody needs Node to
 # build the host; package-lock.json there names the version and the package's digest, which
-# npm checks. With --check nothing is written, and what differs is an error.
+# npm checks. With --check nothing is written, and what differs is an error. `make lint` holds
+# them against SHA256SUMS, which this writes too, without asking npm.
 #
 # For another version: change it in package.json there, then
 #   npm install --package-lock-only --ignore-scripts --prefix host/assets/swagger-ui
@@ -25,3 +26,6 @@ for file in "${files[@]}"; do
         install -m 644 "$folder/node_modules/swagger-ui-dist/$file" "$here/$file"
     fi
 done
+if [ "${1:-}" != --check ]; then
+    sha256sum "${files[@]}" >SHA256SUMS
+fi

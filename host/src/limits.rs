@@ -165,6 +165,12 @@ pub const HEALTH_CHECK_TIMEOUT: Duration = Duration::from_secs(5);
 pub const HEALTH_ALL_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a version may take to describe its API: a hundred times what the shop's take.
 pub const DESCRIPTION_TIMEOUT: Duration = Duration::from_secs(2);
+/// Until a version that has not described its API is asked again: it may have been the host
+/// that was busy. Doubled each time, up to the other: each attempt may cost all of
+/// `DESCRIPTION_TIMEOUT`, and whoever reads the documentation waits for it.
+pub const DESCRIPTION_PAUSE: Duration = Duration::from_secs(1);
+/// That other one.
+pub const DESCRIPTION_PAUSE_MAX: Duration = Duration::from_secs(60);
 /// A version's description of its API: the largest of the shop's is 30 KiB.
 pub const DESCRIPTION_BYTES_MAX: usize = MIB;
 /// What is read of a service's own account of its health.

@@ -219,9 +219,9 @@ impl Router {
             for route in &service.routes {
                 router.public.add(&handler, route, limit.as_ref(), local)?;
             }
-            if let Some(key) = service.events.as_ref().and_then(|events| events.key.as_deref()) {
-                direct.narrow_events(handler.name(), key);
-                router.public.narrow_events(handler.name(), key);
+            if let Some(topic) = &service.events {
+                direct.tell(handler.name(), topic);
+                router.public.tell(handler.name(), topic);
             }
             router.by_name.insert(handler.name().clone(), router.services.len());
             router.services.push(Entrance { handler, direct, internal });
@@ -296,8 +296,8 @@ pub struct Endpoint {
     pub limits: RouteLimits,
     /// How the host answers with the service's events, where it does.
     pub events: Option<manifest::EventForm>,
-    /// The parameter that narrows these to one thing's, where there is one.
-    pub event_key: Option<Arc<str>>,
+    /// What these events are, where it does.
+    pub topic: Option<Arc<manifest::Events>>,
     /// Who may ask, for the methods that do not take everybody.
     access: Vec<(Method, Access)>,
     /// The value of `Allow` (RFC 9110, section 10.2.1).
@@ -356,12 +356,12 @@ impl Table {
         }
     }
 
-    /// Names the parameter of the routes that lead to a service's events.
-    fn narrow_events(&mut self, service: &str, key: &str) {
-        let key: Arc<str> = key.into();
+    /// Notes the topic at the routes that lead to a service's events.
+    fn tell(&mut self, service: &str, topic: &manifest::Events) {
+        let topic = Arc::new(topic.clone());
         for endpoint in self.endpoints.iter_mut().filter(|endpoint| **endpoint.handler.name() == *service) {
             if endpoint.events.is_some() {
-                Arc::make_mut(endpoint).event_key = Some(key.clone());
+                Arc::make_mut(endpoint).topic = Some(topic.clone());
             }
         }
     }
@@ -410,7 +410,7 @@ impl Table {
             cache,
             limits,
             events: route.events,
-            event_key: None,
+            topic: None,
             access: Vec::new(),
             allow: HeaderValue::from_static("OPTIONS"),
             stats: handler.stats().route(path),

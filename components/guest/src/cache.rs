@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use utoipa::IntoParams;
+use utoipa::openapi::{ObjectBuilder, Schema, Type};
 
 use crate::bindings::wasmyard::platform::cache::{self, Error, LookupResult, Stored};
 use crate::log::{self, Level};
@@ -13,8 +14,15 @@ use crate::{Problem, Request, Response};
 #[into_params(parameter_in = Header)]
 pub struct Freshness {
     /// `no-cache`: the answer comes from the database.
-    #[param(rename = "Cache-Control", value_type = String, required = false)]
+    #[param(rename = "Cache-Control", schema_with = Freshness::schema, required = false)]
     pub cache_control: Option<String>,
+}
+
+impl Freshness {
+    /// Any directives; the example is no example of the parameter, for forms would begin with it.
+    fn schema() -> Schema {
+        ObjectBuilder::new().schema_type(Type::String).examples(["no-cache"]).build().into()
+    }
 }
 
 /// The JSON body under a key of the cache, or as `read` makes it.

@@ -2,11 +2,27 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use utoipa::openapi::{ObjectBuilder, Schema, Type};
 
 /// The first byte of a cursor, so that one form can be told from the other.
 const FORM: u8 = 1;
 /// That of a place in a list by rank.
 const RANKED_FORM: u8 = 2;
+
+/// What a cursor looks like; the id in it is not 0.
+const PATTERN: &str = "^A(?!QAAAAA$)[Q-X][A-Za-z0-9_-]{4}[AEIMQUYcgkosw048]$";
+/// The same of a place by rank, in a list of number 0 or 1.
+const RANKED_PATTERN: &str = "^Ag[ABEF][A-Za-z0-9_-]{5}(?!A{6}$)[A-Za-f][A-Za-z0-9_-]{4}[AQgw]$";
+
+/// The schema of a cursor. Its example is no example of the parameter: forms would begin with it.
+pub(crate) fn schema() -> Schema {
+    described(PATTERN, &after(2))
+}
+
+fn described(pattern: &str, example: &str) -> Schema {
+    let text = ObjectBuilder::new().schema_type(Type::String).pattern(Some(pattern));
+    text.examples([example]).build().into()
+}
 
 /// The cursor of the page after this id.
 pub(crate) fn after(id: i32) -> String {
@@ -35,6 +51,11 @@ pub struct RankedPlace {
 }
 
 impl RankedPlace {
+    /// The schema of such a cursor, for `#[param(schema_with = …)]`.
+    pub fn schema() -> Schema {
+        described(RANKED_PATTERN, &Self { list: 0, rank: 607_927, id: 1 }.cursor())
+    }
+
     /// The place as a cursor.
     pub fn cursor(self) -> String {
         let numbers = self.rank.to_be_bytes().into_iter().chain(self.id.to_be_bytes());

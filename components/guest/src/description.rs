@@ -1,6 +1,6 @@
 //! What a service says of its own API, in the words of OpenAPI 3.1.
 //!
-//! The host asks each version once, by `GET` [`DESCRIPTION_PATH`], which no client reaches,
+//! The host asks each version until it has answered, by `GET` [`DESCRIPTION_PATH`], which no client reaches,
 //! and adds what its manifest says of the routes: tokens, limits, the errors of its own. So a
 //! service describes what it answers itself, beside the code that answers:
 //!
@@ -46,7 +46,7 @@ use utoipa::openapi::example::ExampleBuilder;
 use utoipa::openapi::header::HeaderBuilder;
 use utoipa::openapi::response::ResponseBuilder;
 use utoipa::openapi::{self, ContentBuilder, OpenApi, Ref, RefOr, Type};
-use utoipa::{Modify, ToSchema};
+use utoipa::{IntoResponses, Modify, ToSchema};
 
 use crate::problem::Document;
 use crate::{Fault, Problem, Request, Response};
@@ -84,9 +84,17 @@ impl Modify for AlsoAt {
             let Some(item) = description.paths.paths.get(*described) else { continue };
             let mut item = item.clone();
             // An operation's id is its own (OpenAPI 3.1, section 4.8.10).
-            for operation in [&mut item.get, &mut item.post, &mut item.patch].into_iter().flatten() {
-                operation.operation_id = None;
-            }
+            let operations = [
+                &mut item.get,
+                &mut item.put,
+                &mut item.post,
+                &mut item.delete,
+                &mut item.options,
+                &mut item.head,
+                &mut item.patch,
+                &mut item.trace,
+            ];
+            operations.into_iter().flatten().for_each(|operation| operation.operation_id = None);
             description.paths.paths.insert((*other).to_owned(), item);
         }
     }
@@ -157,10 +165,19 @@ problems! {
     pub QueryProblems: Problem::bad_parameter("limit", "must be a whole number from 1 to 1000")
 }
 
-problems! {
-    /// What comes of a body that is no JSON (400), is not declared as such (415), or breaks
-    /// the rules of its fields (422).
-    pub FormProblems:
+/// What comes of a body that is no JSON (400), is not declared as such (415), or breaks the
+/// rules of its fields (422).
+pub struct FormProblems;
+
+impl IntoResponses for FormProblems {
+    fn responses() -> BTreeMap<String, RefOr<openapi::Response>> {
+        answers(form_problems())
+    }
+}
+
+/// The problems of [`FormProblems`], for an operation that has others of the same statuses.
+pub fn form_problems() -> [Problem; 3] {
+    [
         Problem::bad_request("The body is not valid JSON at line 1, column 12: expected value.")
             .with("line", 1)
             .with("column", 12),
@@ -169,12 +186,11 @@ problems! {
             Fault::field("quantity", "must be from 1 to 10000"),
             Fault::field("quantitty", "unknown field; did you mean quantity?"),
         ]),
+    ]
 }
 
 #[cfg(test)]
 mod tests {
-    use utoipa::IntoResponses as _;
-
     use super::*;
 
     struct Described;
@@ -193,6 +209,27 @@ mod tests {
         let schemas = &description["components"]["schemas"];
         assert_eq!(schemas["Problem"]["properties"]["errors"]["items"]["$ref"], "#/components/schemas/Fault");
         assert!(schemas["Fault"]["properties"]["pointer"].is_object(), "{schemas}");
+    }
+
+    #[test]
+    fn an_operation_at_a_second_path_has_no_id_there() {
+        let methods = ["get", "put", "post", "delete", "options", "head", "patch", "trace"];
+        let item: serde_json::Map<_, _> = methods
+            .map(|method| (method.to_owned(), serde_json::json!({ "operationId": method, "responses": {} })))
+            .into_iter()
+            .collect();
+        let mut description: OpenApi = serde_json::from_value(serde_json::json!({
+            "openapi": "3.1.0", "info": { "title": "", "version": "" }, "paths": { "/a": item },
+        }))
+        .expect("a description");
+        AlsoAt(&[("/a", "/b"), ("/none", "/c")]).modify(&mut description);
+        let described = serde_json::to_value(description).expect("JSON");
+        for method in methods {
+            assert_eq!(described["paths"]["/a"][method]["operationId"], method);
+            assert!(described["paths"]["/b"][method]["operationId"].is_null(), "{method}");
+            assert!(described["paths"]["/b"][method].is_object(), "{method}");
+        }
+        assert!(described["paths"]["/c"].is_null());
     }
 
     #[test]

@@ -44,6 +44,7 @@ struct Backend {
     /// Whether it answers.
     status: Reachable,
     /// How long it took to find out.
+    #[schema(minimum = 0, example = 0.42)]
     latency_ms: f64,
 }
 

@@ -64,7 +64,9 @@ pub use background::{Background, Parked, bindings as background_bindings};
 pub use cache::{Freshness, cached, invalidate};
 pub use caller::{ADMIN, Caller};
 pub use cursor::RankedPlace;
-pub use description::{AlsoAt, DESCRIPTION_PATH, FormProblems, QueryProblems, answers, describe};
+pub use description::{
+    AlsoAt, DESCRIPTION_PATH, FormProblems, QueryProblems, answers, describe, form_problems,
+};
 pub use fault::Fault;
 pub use field::Field;
 pub use form::Form;

@@ -20,7 +20,7 @@ pub const LIMIT_MAX: i32 = 1_000;
 pub struct Page {
     /// Where the page begins: a cursor taken from the `Link` of the page before.
     // The last id of that page.
-    #[param(rename = "cursor", value_type = Option<String>, required = false)]
+    #[param(rename = "cursor", schema_with = cursor::schema, required = false)]
     last: Option<i32>,
     /// Items of the page.
     #[param(minimum = 1, maximum = 1000, default = 100)]

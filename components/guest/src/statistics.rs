@@ -50,7 +50,7 @@ pub struct Statistics {
     #[schema(required)]
     since: Option<Timestamp>,
     /// How many rows the service's table has; `null` when the database does not say.
-    #[schema(required)]
+    #[schema(required, example = 4)]
     rows: Option<i64>,
     /// Requests to the service, whichever version answered.
     requests: Requests,
@@ -63,27 +63,36 @@ pub struct Statistics {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = RequestStatistics)]
 struct Requests {
+    #[schema(example = 1042)]
     total: u64,
+    #[schema(example = 1)]
     in_flight: u64,
+    #[schema(example = json!({ "200": 1040, "404": 2 }))]
     by_status: BTreeMap<String, u64>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = CacheStatistics)]
 struct Cache {
+    #[schema(example = 900)]
     hits: u64,
+    #[schema(example = 100)]
     misses: u64,
     /// Hits among all lookups.
-    #[schema(minimum = 0, maximum = 1)]
+    #[schema(minimum = 0, maximum = 1, example = 0.9)]
     hit_ratio: f64,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = LatencyStatistics)]
 struct Latency {
+    #[schema(example = 0.31)]
     p50: f64,
+    #[schema(example = 0.58)]
     p90: f64,
+    #[schema(example = 1.9)]
     p99: f64,
+    #[schema(example = 4.2)]
     p999: f64,
 }
 

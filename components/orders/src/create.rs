@@ -11,9 +11,9 @@
 //! From there on it is a saga of three steps, each in a transaction of its own: products
 //! reserves the stock, the order is written, products confirms. See `saga`.
 
-use wasmyard_guest::{FormProblems, Money, Object, Peer, Problem, Reply, Request, Response, invalidate};
+use wasmyard_guest::{Money, Object, Peer, Problem, Reply, Request, Response, invalidate};
 
-use crate::idempotency::{Key, KeyField};
+use crate::idempotency::{Key, KeyField, KeyedFormProblems};
 use crate::new_order::{NewOrder, NewOrderForm, NotYours};
 use crate::order::Order;
 use crate::saga::{self, Begun, CannotBeMade, Saga};
@@ -39,7 +39,7 @@ use crate::{LIST_KEY, PATH, item_key};
         ("Location" = String, description = "Where the order is."),
         ("Idempotent-Replayed" = String, description = "`true`: what the first request with the key was answered."),
     )),
-    FormProblems,
+    KeyedFormProblems,
     NotYours,
     CannotBeMade,
 ))]

@@ -7,8 +7,11 @@
 //! leave one without the other. Whatever ends in no order, a 4xx above all, leaves the key
 //! free.
 
-use utoipa::IntoParams;
-use wasmyard_guest::{Fault, Problem, Request, Response, Value, query};
+use std::collections::BTreeMap;
+
+use utoipa::openapi::{self, RefOr};
+use utoipa::{IntoParams, IntoResponses};
+use wasmyard_guest::{Fault, Problem, Request, Response, Value, answers, form_problems, query};
 
 use crate::PATH;
 
@@ -31,6 +34,15 @@ pub(crate) struct KeyField {
         example = "8e03978e-40d5-43dd-bc93-6894a57f9324"
     )]
     key: Option<String>,
+}
+
+/// What comes of a key, or of the form beside it.
+pub(crate) struct KeyedFormProblems;
+
+impl IntoResponses for KeyedFormProblems {
+    fn responses() -> BTreeMap<String, RefOr<openapi::Response>> {
+        answers(form_problems().into_iter().chain([Key::unreadable(), Key::reused()]))
+    }
 }
 
 /// A key, whose it is, and what it is used for.
@@ -56,12 +68,7 @@ impl<'a> Key<'a> {
         let mut fields = request.headers.iter().filter(|(name, _)| name == FIELD);
         let Some((_, value)) = fields.next() else { return Ok(None) };
         let text = std::str::from_utf8(value).ok().and_then(read).filter(|_| fields.next().is_none());
-        let text = text.ok_or_else(|| {
-            Problem::bad_request(format!(
-                "Idempotency-Key must be one key of 1 to {LENGTH_MAX} visible ASCII characters without \
-                 quotes, backslashes and commas."
-            ))
-        })?;
+        let text = text.ok_or_else(Self::unreadable)?;
         Ok(Some(Self { caller: request.subject().unwrap_or_default(), text, body: &request.body }))
     }
 
@@ -78,9 +85,7 @@ impl<'a> Key<'a> {
         })?;
         match found {
             None => Ok(None),
-            Some((false, ..)) => Err(Problem::unprocessable(vec![Fault::body(
-                "is another one than that of the first request with this Idempotency-Key",
-            )])),
+            Some((false, ..)) => Err(Self::reused()),
             Some((true, _, None)) => Err(Self::running()),
             Some((true, order, Some(answer))) => Ok(Some(
                 Response { status: 201, ..Response::json_bytes(201, answer.into_bytes()) }
@@ -88,6 +93,21 @@ impl<'a> Key<'a> {
                     .with_header("idempotent-replayed", "true"),
             )),
         }
+    }
+
+    /// 400: the header field is no key.
+    fn unreadable() -> Problem {
+        Problem::bad_request(format!(
+            "Idempotency-Key must be one key of 1 to {LENGTH_MAX} visible ASCII characters without \
+             quotes, backslashes and commas."
+        ))
+    }
+
+    /// 422: the first request with the key had another body.
+    fn reused() -> Problem {
+        Problem::unprocessable(vec![Fault::body(
+            "is another one than that of the first request with this Idempotency-Key",
+        )])
     }
 
     /// 409: the first request with the key has no answer yet.

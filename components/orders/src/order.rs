@@ -10,10 +10,10 @@ use crate::workflow::Status;
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct Order {
     /// Its key.
-    #[schema(minimum = 1)]
+    #[schema(minimum = 1, example = 1)]
     pub id: i32,
     /// Who ordered.
-    #[schema(minimum = 1)]
+    #[schema(minimum = 1, example = 1)]
     pub user_id: i32,
     /// What, if it is one product alone.
     #[schema(required, minimum = 1, example = 2)]

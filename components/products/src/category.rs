@@ -1,7 +1,16 @@
 //! A category, whichever way its name is written.
 
+use utoipa::openapi::{ObjectBuilder, Schema, Type};
+
 /// Characters, as in the schema.
 pub(crate) const LENGTH_MAX: usize = 50;
+
+/// The schema of a category that is asked for: any text of one line, since one that no product
+/// has finds nothing. The example is no example of the parameter: forms would begin with it.
+pub(crate) fn schema() -> Schema {
+    let text = ObjectBuilder::new().schema_type(Type::String).pattern(Some(r"^[^\x00-\x1F\x7F-\x9F]*$"));
+    text.examples(["Electronics"]).build().into()
+}
 
 /// A category without its case: `electronics` and `ELECTRONICS` are the same one,
 /// share one key of the cache, and are one list.

@@ -66,7 +66,8 @@ impl Guest for Products {
 #[derive(utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 struct Filter<'a> {
-    /// Only products of this category, in upper or lower case.
+    /// Only products of this category, in upper or lower case; an empty one is none.
+    #[param(schema_with = category::schema, required = false)]
     category: Option<&'a str>,
 }
 

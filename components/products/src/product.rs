@@ -20,7 +20,7 @@ const STOCK_MAX: i32 = 1_000_000_000;
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct Product {
     /// Its key.
-    #[schema(minimum = 1)]
+    #[schema(minimum = 1, example = 1)]
     pub id: i32,
     /// What it is called.
     #[schema(example = "Smart Watch")]
@@ -59,10 +59,19 @@ impl Product {
 #[serde(deny_unknown_fields)]
 pub struct NewProduct {
     /// What it is called: one line.
-    #[schema(min_length = 1, max_length = 100, example = "Smart Watch")]
+    #[schema(
+        min_length = 1,
+        max_length = 100,
+        pattern = r"^[^\x00-\x1F\x7F-\x9F]*[^\s\x00-\x1F\x7F-\x9F][^\x00-\x1F\x7F-\x9F]*$",
+        example = "Smart Watch"
+    )]
     pub name: String,
     /// What there is to say about it.
-    #[schema(max_length = 2000, example = "Fitness tracking smartwatch")]
+    #[schema(
+        max_length = 2000,
+        pattern = r"^[^\x00-\x08\x0B\x0C\x0E-\x1F\x7F-\x9F]*$",
+        example = "Fitness tracking smartwatch"
+    )]
     pub description: Option<String>,
     /// What one costs.
     pub price: Money,
@@ -70,7 +79,12 @@ pub struct NewProduct {
     #[schema(value_type = Option<i32>, required = false, minimum = 0, maximum = 1000000000, default = 0, example = 75)]
     pub stock: i32,
     /// The category: one line, without spaces around it.
-    #[schema(min_length = 1, max_length = 50, example = "Electronics")]
+    #[schema(
+        min_length = 1,
+        max_length = 50,
+        pattern = r"^[^\s\x00-\x1F\x7F-\x9F]([^\x00-\x1F\x7F-\x9F]*[^\s\x00-\x1F\x7F-\x9F])?$",
+        example = "Electronics"
+    )]
     pub category: Option<String>,
 }
 

@@ -35,7 +35,7 @@ impl Account {
 /// The caller as they see themselves.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 struct Me {
-    #[schema(minimum = 1)]
+    #[schema(minimum = 1, example = 1)]
     id: i32,
     #[schema(example = "alice")]
     username: String,

@@ -36,7 +36,12 @@ const SESSIONS_MAX: i32 = 50;
 #[derive(ToSchema)]
 #[serde(deny_unknown_fields)]
 struct Login {
-    #[schema(min_length = 1, max_length = 50, example = "alice")]
+    #[schema(
+        min_length = 1,
+        max_length = 50,
+        pattern = r"^[^\x00-\x1F\x7F-\x9F]*[^\s\x00-\x1F\x7F-\x9F][^\x00-\x1F\x7F-\x9F]*$",
+        example = "alice"
+    )]
     username: String,
     // One that is too short for a password is tried too.
     #[schema(value_type = String, format = Password, min_length = 1, max_length = 128, example = "alice-password")]
@@ -260,6 +265,7 @@ impl Stored {
 #[derive(Serialize, ToSchema)]
 struct Granted {
     /// Sent with a request as `Authorization: Bearer …`.
+    #[schema(example = "eyJhbGciOiJFZERTQSJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl")]
     access_token: String,
     #[schema(example = "Bearer")]
     token_type: &'static str,
@@ -267,6 +273,7 @@ struct Granted {
     #[schema(example = 900)]
     expires_in: u32,
     /// Gives the next tokens, once.
+    #[schema(example = "vJ5oR2l1dX0mYt8kq3Zb7cN4wHs6eQfGaLpTiUxEoKw")]
     refresh_token: String,
 }
 

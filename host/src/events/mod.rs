@@ -52,6 +52,7 @@ mod origin;
 mod outbox;
 mod places;
 mod reader;
+pub(crate) mod refusal;
 mod relay;
 mod request;
 mod script;
@@ -65,7 +66,7 @@ mod topic;
 pub(crate) mod websocket;
 
 pub use event::{BadCursor, Cursor, Event};
-pub(crate) use request::Opening;
+pub(crate) use request::{KEY_CHARS_MAX, Opening, fault};
 pub use stats::EventStats;
 pub use step::{End, Gap, Step};
 pub use subscription::Subscription;

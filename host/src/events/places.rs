@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::refusal;
 use crate::limiter::Client;
-use crate::limits::RETRY_AFTER;
-use crate::problem::{Kind, Problem};
+use crate::problem::Problem;
 
 /// The subscribers of one topic on one host, counted by client.
 #[derive(Debug)]
@@ -40,13 +40,11 @@ impl Places {
     pub(super) fn take(self: &Arc<Self>, client: Client) -> Result<Place, Problem> {
         let mut taken = self.lock();
         if taken.all >= self.max {
-            let detail = "The host has as many subscribers as it may.";
-            return Err(Problem::new(Kind::Saturated, detail).retry_after(RETRY_AFTER));
+            return Err(refusal::full());
         }
         let of_client = taken.by_client.get(&client).copied().unwrap_or_default();
         if of_client >= self.per_client_max {
-            let detail = format!("One client may have {} subscriptions at once.", self.per_client_max);
-            return Err(Problem::new(Kind::RateLimited, detail).retry_after(RETRY_AFTER));
+            return Err(refusal::client_has_all(self.per_client_max));
         }
         taken.all += 1;
         taken.by_client.insert(client.clone(), of_client + 1);

@@ -7,9 +7,10 @@ use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 
 use super::event::{BadCursor, Cursor};
+use super::refusal;
 use crate::limiter::Client;
 use crate::manifest::{EventForm, Events, KeyForm};
-use crate::problem::{Kind, Problem};
+use crate::problem::Problem;
 use crate::runtime::Identity;
 
 /// What a browser sends when it comes back to server-sent events.
@@ -17,7 +18,7 @@ const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 /// The parameter that says the same.
 const AFTER: &str = "after";
 /// A key, in characters: as long as the outbox takes one.
-const KEY_CHARS_MAX: usize = 64;
+pub(crate) const KEY_CHARS_MAX: usize = 64;
 
 /// A request for events, of a caller who may have them.
 pub(crate) struct Opening<'a> {
@@ -87,8 +88,7 @@ impl Asked {
         if faults.is_empty() {
             return Ok(asked);
         }
-        let detail = "Some parameters are not what they should be: see errors.";
-        Err(Problem::new(Kind::Malformed, detail).with("errors", faults))
+        Err(refusal::parameters(faults))
     }
 }
 
@@ -114,7 +114,7 @@ fn key(text: &str, form: KeyForm) -> Result<Box<str>, String> {
     }
 }
 
-fn fault(parameter: &str, detail: &str) -> Value {
+pub(crate) fn fault(parameter: &str, detail: &str) -> Value {
     // A name that somebody made up may be as long as a request line.
     let parameter: String = parameter.chars().take(KEY_CHARS_MAX).collect();
     json!({ "parameter": parameter, "detail": detail })

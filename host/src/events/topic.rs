@@ -17,12 +17,12 @@ use super::request::{Asked, Opening};
 use super::stats::EventStats;
 use super::stream::Stream;
 use super::subscription::{Source, Subscription};
-use super::{origin, reader};
+use super::{origin, reader, refusal};
 use crate::capability::postgres::OwnerSession;
 use crate::capability::redis::RedisConnection;
-use crate::limits::{EVENTS_REPLAYS_MAX, RETRY_AFTER};
+use crate::limits::EVENTS_REPLAYS_MAX;
 use crate::manifest::{Events, Manifest};
-use crate::problem::{Kind, Problem};
+use crate::problem::Problem;
 use crate::runtime::Identity;
 
 /// The topics of a host, by the service that tells.
@@ -110,13 +110,11 @@ impl Topic {
     /// are as many subscribers as there may be, 503 when the host stops.
     pub(crate) fn open(&self, opening: Opening<'_>) -> Result<Subscription, Problem> {
         if !origin::may_ask(opening.headers, opening.host, opening.secure, &self.events.origins) {
-            let detail = "Pages of this origin may not subscribe here.";
-            return Err(Problem::new(Kind::Forbidden, detail));
+            return Err(refusal::foreign_origin());
         }
         let Asked { after, key } = Asked::read(&opening, &self.events)?;
         if self.source.hub.closing().is_cancelled() {
-            let detail = "The host stops.";
-            return Err(Problem::new(Kind::Unavailable, detail).retry_after(RETRY_AFTER));
+            return Err(refusal::stopping());
         }
         let stats = &self.source.stats;
         let place = self.places.take(opening.client).inspect_err(|_| stats.count_refused())?;

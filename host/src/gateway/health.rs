@@ -13,7 +13,6 @@ use tokio::time::timeout_at;
 use utoipa::ToSchema;
 
 use crate::limits;
-use crate::problem::Problem;
 use crate::router::{HEALTH_PATH, Handler, Router};
 use crate::runtime::{Request, RequestId, Response};
 
@@ -58,8 +57,8 @@ struct ServiceReport {
     (status = 503, description = "One of them cannot serve.", body = Report),
 ))]
 pub(super) async fn reply(router: &Router, method: &Method, path: &str, id: &RequestId) -> Response {
-    if !matches!(*method, Method::GET | Method::HEAD) {
-        return Problem::method_not_allowed(&HeaderValue::from_static("GET, HEAD")).response(id, path);
+    if let Some(response) = super::other_method(method, path, id) {
+        return response;
     }
     let report = ask_all(router.services(), id).await;
     let status = match report.status {

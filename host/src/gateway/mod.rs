@@ -485,6 +485,16 @@ impl From<Response> for Reply {
     }
 }
 
+/// What an endpoint of the host's own answers to everything but GET and HEAD.
+fn other_method(method: &Method, path: &str, id: &RequestId) -> Option<Response> {
+    let allow = HeaderValue::from_static("GET, HEAD, OPTIONS");
+    match *method {
+        Method::GET | Method::HEAD => None,
+        Method::OPTIONS => Some(options(allow)),
+        _ => Some(Problem::method_not_allowed(&allow).response(id, path)),
+    }
+}
+
 fn options(allow: HeaderValue) -> Response {
     let headers = [(ALLOW, allow)].into_iter().collect();
     Response { status: StatusCode::NO_CONTENT, headers, body: Bytes::new() }

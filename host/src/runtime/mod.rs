@@ -21,6 +21,7 @@ mod version;
 pub use background::Parked;
 pub use context::{Context, RequestScope};
 pub use description::{DESCRIPTION_PATH, Description};
+pub(crate) use description::{KINDS as DESCRIPTION_KINDS, component_of};
 pub use engine::Engine;
 pub use failure::Failure;
 pub use instance::InstanceCounts;

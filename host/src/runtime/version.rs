@@ -5,7 +5,6 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 use wasmtime::Trap;
 use wasmtime::component::{ComponentNamedList, HasSelf, Lift, Linker, Lower};
@@ -14,7 +13,7 @@ use super::answer;
 use super::background::{BackgroundExports, Function};
 use super::component::{Compiled, Digest, check_contract, opaque};
 use super::context::{Context, RequestScope};
-use super::description::{self, Description};
+use super::description::{self, Description, Known};
 use super::entry::{Entry, Shown};
 use super::failure::Failure;
 use super::instance::{Instance, Linked, SharedCounts};
@@ -58,7 +57,7 @@ pub struct Version {
     idle: Mutex<Vec<(Instance, Instant)>>,
     counts: SharedCounts,
     /// What it says of its own API; asked for when somebody wants to know.
-    description: OnceCell<Option<Arc<Description>>>,
+    description: Known,
     /// Cancelled at the drain deadline: ends the requests that are still in it.
     expired: CancellationToken,
     /// Cancelled when the last request has let go of the version.
@@ -101,7 +100,7 @@ impl Version {
             isolation: terms.isolation,
             idle: Mutex::default(),
             counts,
-            description: OnceCell::new(),
+            description: Known::default(),
             expired: CancellationToken::new(),
             gone: CancellationToken::new(),
         })
@@ -205,10 +204,9 @@ impl Version {
         answered.unwrap_or_else(|_| Err(Failure::timeout(self.limits())))
     }
 
-    /// What it says of its own API. `None`: nothing, or there is no instance to ask it in at
-    /// this moment.
+    /// What it says of its own API. `None`: nothing, or it does not answer at this moment.
     pub async fn description(&self) -> Option<Arc<Description>> {
-        self.description.get_or_try_init(|| description::ask(self)).await.ok().cloned().flatten()
+        self.description.get(description::ask(self)).await
     }
 
     async fn enter(&self, request: Request) -> Result<Response, Failure> {

@@ -4,6 +4,7 @@ use utoipa::IntoParams;
 use wasmyard_guest::{Money, Problem, Query, RankedPlace};
 
 use super::Matching;
+use crate::category;
 
 /// Characters of `q`: far more than anybody types, and a bound on the words to look for.
 const TEXT_LENGTH_MAX: usize = 1_000;
@@ -17,10 +18,17 @@ const LIMIT_MAX: i32 = 100;
 #[into_params(parameter_in = Query)]
 pub(super) struct Asked {
     /// The words, of which the first 16 count.
-    #[param(rename = "q", min_length = 1, max_length = 1000, example = "smart")]
+    #[param(
+        rename = "q",
+        min_length = 1,
+        max_length = 1000,
+        pattern = r"^[^\x00-\x1F\x7F-\x9F]*[^\s\x00-\x1F\x7F-\x9F][^\x00-\x1F\x7F-\x9F]*$",
+        example = "smart"
+    )]
     pub(super) text: String,
     /// Only products of this category, in upper or lower case; one that no product has finds
     /// nothing.
+    #[param(schema_with = category::schema, required = false)]
     pub(super) category: Option<String>,
     /// Only products that cost this or more.
     #[param(rename = "min_price", schema_with = Query::amount_schema, required = false)]
@@ -39,7 +47,7 @@ pub(super) struct Asked {
     pub(super) limit: i32,
     /// Where the page begins: `next` of the page before.
     // Also how the products of that page were found.
-    #[param(rename = "cursor", value_type = Option<String>)]
+    #[param(rename = "cursor", schema_with = RankedPlace::schema, required = false)]
     pub(super) place: Option<(Matching, RankedPlace)>,
 }
 

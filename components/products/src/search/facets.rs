@@ -23,9 +23,9 @@ pub(super) struct Facets {
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 #[schema(as = CategoryFacet)]
 struct Category {
-    #[schema(required)]
+    #[schema(required, example = "Electronics")]
     category: Option<String>,
-    #[schema(minimum = 1)]
+    #[schema(minimum = 1, example = 6)]
     count: i64,
 }
 

@@ -70,7 +70,7 @@ struct Answer<'a> {
     #[schema(nullable = false)]
     facets: Option<Facets>,
     /// The cursor of the next page.
-    #[schema(required)]
+    #[schema(required, example = "AgAACUa3AAAAAQ")]
     next: Option<String>,
 }
 

@@ -2,14 +2,16 @@
 //!
 //! ```text
 //! what each active version says of itself (`runtime/description.rs`)
-//!   → the routes that lead to it, and what the manifest adds to them (`operation.rs`)
+//!   → the routes that lead to it, and what the manifest adds to them (`whole.rs`, `operation.rs`)
 //!   → one document, names told apart (`names.rs`, `merge.rs`), with the host's own
 //!     endpoints (`own.rs`)
 //!   → shown by Swagger UI, which the host carries (`files.rs`)
 //! ```
 //!
 //! A service's own port has the documentation of that service, with its direct routes. No
-//! service is asked twice for one version, and nothing is merged twice of the same versions.
+//! version is asked again once it has answered, and nothing is merged twice of the same versions.
+//! A description has been checked when it comes here, and still nothing relies on its form: a
+//! member that is not what it should be is passed over.
 
 mod events;
 mod files;
@@ -20,6 +22,7 @@ mod own;
 mod problems;
 #[cfg(test)]
 mod tests;
+mod whole;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -30,6 +33,7 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, LOCATION};
 use http::{HeaderValue, Method, StatusCode};
 
 use files::File;
+pub(super) use problems::EXAMPLE_ID;
 
 use crate::policy;
 use crate::problem::Problem;
@@ -65,8 +69,8 @@ pub(super) async fn reply(
     path: &str,
     id: &RequestId,
 ) -> Response {
-    if !matches!(*method, Method::GET | Method::HEAD) {
-        return Problem::method_not_allowed(&HeaderValue::from_static("GET, HEAD")).response(id, path);
+    if let Some(response) = super::other_method(method, path, id) {
+        return response;
     }
     match page {
         Page::Document => match document(router, service).await {

@@ -1,8 +1,10 @@
 //! Names of components, told apart where two services mean different things by one name.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
+
+use crate::runtime::component_of;
 
 /// A component's kind (`schemas`, `responses`, …) and its name.
 type Name = (String, String);
@@ -14,18 +16,25 @@ pub(super) fn tell_apart(service: &str, description: &mut Value, taken: &Map<Str
     if conflicts.is_empty() {
         return;
     }
-    let renamed = |name: &str| format!("{service}.{name}");
-    for (kind, name) in &conflicts {
-        let components = &mut description["components"][kind];
-        if let Some(component) = components.as_object_mut().and_then(|members| members.remove(name)) {
-            components[renamed(name)] = component;
+    let mut renamed: BTreeMap<Name, String> = BTreeMap::new();
+    for (kind, name) in conflicts {
+        let own = description.get_mut("components").and_then(|components| components.get_mut(&kind));
+        let Some(own) = own.and_then(Value::as_object_mut) else { continue };
+        let mut other = format!("{service}.{name}");
+        let elsewhere = taken.get(&kind);
+        while own.contains_key(&other) || elsewhere.is_some_and(|taken| taken.get(&other).is_some()) {
+            other.push('_');
+        }
+        if let Some(component) = own.remove(&name) {
+            own.insert(other.clone(), component);
+            renamed.insert((kind, name), other);
         }
     }
     each_reference(description, &mut |reference| {
-        if let Some((kind, name)) = named(reference)
-            && conflicts.contains(&(kind.to_owned(), name.to_owned()))
+        if let Some((name, rest)) = named(reference)
+            && let Some(other) = renamed.get(&name)
         {
-            *reference = format!("#/components/{kind}/{}", renamed(name));
+            *reference = format!("#/components/{}/{other}{rest}", name.0);
         }
     });
 }
@@ -51,8 +60,7 @@ fn conflicts(description: &Value, taken: &Map<String, Value>) -> BTreeSet<Name> 
         for (name, component) in &open {
             let mut refers = false;
             each_reference(&mut (*component).clone(), &mut |reference| {
-                let target = named(reference).map(|(kind, name)| (kind.to_owned(), name.to_owned()));
-                refers |= target.is_some_and(|target| conflicts.contains(&target));
+                refers |= named(reference).is_some_and(|(name, _)| conflicts.contains(&name));
             });
             if refers {
                 conflicts.insert(name.clone());
@@ -88,9 +96,11 @@ fn each_reference(value: &mut Value, see: &mut impl FnMut(&mut String)) {
     }
 }
 
-/// Kind and name of the component that a reference leads to.
-fn named(reference: &str) -> Option<(&str, &str)> {
-    reference.strip_prefix("#/components/")?.split_once('/')
+/// The component that a reference leads to, and the way from there to a part of it.
+fn named(reference: &str) -> Option<(Name, &str)> {
+    let (kind, target) = component_of(reference)?;
+    let (name, rest) = target.split_at(target.find('/').unwrap_or(target.len()));
+    Some(((kind.to_owned(), name.to_owned()), rest))
 }
 
 #[cfg(test)]
@@ -121,6 +131,25 @@ mod tests {
         assert_eq!(list["items"]["$ref"], "#/components/schemas/tickets.Order");
         assert_eq!(description["paths"]["/x"]["$ref"], "#/components/schemas/tickets.List");
         assert_eq!(description["paths"]["/y"]["$ref"], "#/components/schemas/Problem");
+    }
+
+    #[test]
+    fn a_name_that_is_taken_too_and_a_way_into_a_component_are_followed() {
+        let taken = json!({ "schemas": { "Item": { "type": "string" }, "a.Item": true } });
+        let mut description = json!({
+            "x": { "$ref": "#/components/schemas/Item/properties/id" },
+            "components": { "schemas": {
+                "Item": { "properties": { "id": { "type": "integer" } } },
+                "a.Item_": false,
+            } },
+        });
+        tell_apart("a", &mut description, taken.as_object().unwrap());
+        assert_eq!(description["x"]["$ref"], "#/components/schemas/a.Item__/properties/id");
+        assert_eq!(
+            description.pointer("/components/schemas/a.Item__/properties/id/type"),
+            Some(&json!("integer"))
+        );
+        assert_eq!(description.pointer("/components/schemas/a.Item_"), Some(&json!(false)));
     }
 
     #[test]

@@ -4,6 +4,7 @@ use http::Method;
 use serde_json::{Map, Value, json};
 
 use super::problems::{self, MEDIA_TYPE};
+use super::whole;
 use crate::manifest::AuthLevel;
 use crate::router::Endpoint;
 
@@ -22,7 +23,7 @@ const ALWAYS: [(&str, &str); 8] = [
     ("504", "Timeout"),
 ];
 
-/// What may answer a request that the host answers itself.
+/// What may answer a request that the host answers itself: it reads no body, and enters no guest.
 const OWN: [(&str, &str); 4] =
     [("400", "Malformed"), ("414", "RequestLineTooLong"), ("431", "HeadersTooLarge"), ("503", "Unavailable")];
 
@@ -39,7 +40,10 @@ pub(super) fn complete(
     shared: &Map<String, Value>,
 ) {
     let limit = endpoint.limit(method);
-    let mut fields = vec!["X-Request-Id", "Wasmyard-Version"];
+    let mut fields = vec!["X-Request-Id"];
+    if endpoint.events.is_none() {
+        fields.push("Wasmyard-Version");
+    }
     if limit.is_some() {
         fields.extend(RATE_LIMIT);
     }
@@ -63,10 +67,12 @@ pub(super) fn complete(
         }
     }
 
+    whole::declare_segments(operation, endpoint.params.iter().map(|name| &**name));
     let responses = responses(operation);
     write_fields(responses, &fields);
-    for (status, name) in ALWAYS {
-        answers(responses, status, &reference(name), &shared[name]);
+    let always = if endpoint.events.is_some() { &OWN[..] } else { &ALWAYS[..] };
+    for (status, name) in always {
+        add(responses, status, name, shared);
     }
     let unauthorized = match access.level() {
         AuthLevel::None => None,
@@ -74,10 +80,10 @@ pub(super) fn complete(
         AuthLevel::Required => Some("NoToken"),
     };
     if let Some(name) = unauthorized {
-        answers(responses, "401", &reference(name), &shared[name]);
+        add(responses, "401", name, shared);
     }
     if access.role().is_some() {
-        answers(responses, "403", &reference("MissingRole"), &shared["MissingRole"]);
+        add(responses, "403", "MissingRole", shared);
     }
     if let Some(limit) = limit {
         let beyond = problems::beyond(limit);
@@ -95,7 +101,7 @@ pub(super) fn complete_own(operation: &mut Map<String, Value>, method: &Method, 
     let responses = responses(operation);
     write_fields(responses, &fields);
     for (status, name) in OWN {
-        answers(responses, status, &reference(name), &shared[name]);
+        add(responses, status, name, shared);
     }
     if method == Method::GET {
         conditional(operation, &fields);
@@ -103,25 +109,34 @@ pub(super) fn complete_own(operation: &mut Map<String, Value>, method: &Method, 
 }
 
 fn responses(operation: &mut Map<String, Value>) -> &mut Map<String, Value> {
-    let responses = operation.entry("responses").or_insert_with(|| json!({}));
+    let responses = operation.entry("responses").or_insert(Value::Null);
     if !responses.is_object() {
-        *responses = json!({});
+        *responses = Value::Object(Map::new());
     }
-    responses.as_object_mut().expect("it has just been made one")
+    let Value::Object(responses) = responses else { unreachable!("it has just been made one") };
+    responses
+}
+
+/// Adds an answer that many operations share.
+fn add(responses: &mut Map<String, Value>, status: &str, name: &str, shared: &Map<String, Value>) {
+    if let Some(answer) = shared.get(name) {
+        answers(responses, status, &reference(name), answer);
+    }
 }
 
 /// RFC 9110, section 13.1.2: what a client has already is not sent again.
 fn conditional(operation: &mut Map<String, Value>, fields: &[&str]) {
-    let parameters = operation.entry("parameters").or_insert_with(|| json!([]));
-    if let Some(parameters) = parameters.as_array_mut() {
-        parameters.push(json!({
+    whole::add_parameter(
+        operation,
+        json!({
             "name": "If-None-Match",
             "in": "header",
             "description": "The `ETag` of what the client has already.",
             "required": false,
-            "schema": { "type": "string" },
-        }));
-    }
+            // No example of the parameter: forms would begin with it.
+            "schema": { "type": "string", "examples": [problems::EXAMPLE_TAG] },
+        }),
+    );
     let responses = responses(operation);
     if let Some(ok) = responses.get_mut("200").and_then(Value::as_object_mut) {
         write_field(ok, "ETag");
@@ -172,15 +187,14 @@ fn answers(responses: &mut Map<String, Value>, status: &str, whole: &Value, answ
     }
     for part in ["headers", "content"] {
         let Some(ours) = answer[part].as_object() else { continue };
-        let theirs = theirs.entry(part).or_insert_with(|| json!({}));
-        let Some(theirs) = theirs.as_object_mut() else { continue };
+        let Some(theirs) = theirs.entry(part).or_insert_with(|| json!({})).as_object_mut() else { continue };
         for (name, ours) in ours {
-            // Names of header fields have no case (RFC 9110, section 5.1).
-            match theirs.keys().find(|key| key.eq_ignore_ascii_case(name)).cloned() {
+            // Names of header fields have no case (RFC 9110, section 5.1), and types none either.
+            match theirs.iter_mut().find(|(known, _)| known.eq_ignore_ascii_case(name)) {
                 None => {
                     theirs.insert(name.clone(), ours.clone());
                 }
-                Some(_) if name == MEDIA_TYPE => join(&mut theirs[name], ours),
+                Some((_, Value::Object(theirs))) if name == MEDIA_TYPE => join(theirs, ours),
                 Some(_) => {}
             }
         }
@@ -188,11 +202,17 @@ fn answers(responses: &mut Map<String, Value>, status: &str, whole: &Value, answ
 }
 
 /// One kind of content that comes from either side.
-fn join(theirs: &mut Value, ours: &Value) {
-    let schema = theirs["schema"].take();
-    theirs["schema"] = json!({ "anyOf": [schema, ours["schema"]] });
-    let examples = (theirs["examples"].as_object_mut(), ours["examples"].as_object());
-    if let (Some(theirs), Some(ours)) = examples {
-        theirs.extend(ours.clone());
+fn join(theirs: &mut Map<String, Value>, ours: &Value) {
+    // Without a schema it may be anything already.
+    if let Some(schema) = theirs.get_mut("schema").filter(|schema| **schema != ours["schema"]) {
+        *schema = json!({ "anyOf": [schema.take(), ours["schema"]] });
+    }
+    // Of the two ways to give examples there may be one (section 4.8.14).
+    let example = theirs.remove("example").map(|value| ("1".to_owned(), json!({ "value": value })));
+    let examples = theirs.entry("examples").or_insert_with(|| json!({}));
+    if let (Some(theirs), Some(ours)) = (examples.as_object_mut(), ours["examples"].as_object()) {
+        for (name, example) in example.into_iter().chain(ours.clone()) {
+            theirs.entry(name).or_insert(example);
+        }
     }
 }

@@ -4,7 +4,7 @@
 //! here. What every answer of the host has, and the errors of requests that are malformed, are
 //! added to all of them (`operation.rs`).
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value};
 use utoipa::OpenApi;
 
 use crate::gateway::{docs, health, jwks};
@@ -16,7 +16,7 @@ use crate::router::Settings;
 #[openapi(
     info(
         title = "Wasmyard",
-        description = "HEAD is answered wherever GET is, and OPTIONS at every path; what a path does not answer is \
+        description = "HEAD is answered wherever GET is, and OPTIONS at every path here; what a path does not answer is \
                        405 with `Allow`. Errors are `application/problem+json` (RFC 9457) with the request's id. \
                        `x-wasmyard-versions` names the versions that serve."
     ),
@@ -35,17 +35,19 @@ struct Public;
 struct Direct;
 
 /// The document of these endpoints alone, at the paths of this manifest.
-pub(super) fn document(settings: &Settings, public: bool) -> Value {
+pub(super) fn document(settings: &Settings, public: bool) -> Map<String, Value> {
     let described = if public { Public::openapi() } else { Direct::openapi() };
-    let mut document = serde_json::to_value(described).unwrap_or_else(|_| json!({}));
+    let Ok(Value::Object(mut document)) = serde_json::to_value(described) else { return Map::new() };
     let docs = settings.docs_path.as_deref().unwrap_or(limits::DOCS_PATH);
-    let described_docs = docs::DOCUMENT_PATH.to_owned();
-    for (described, actual) in [
-        (limits::HEALTH_PATH.to_owned(), settings.health_path.clone()),
-        (described_docs, format!("{docs}/openapi.json")),
-    ] {
-        if let Some(item) = document["paths"].as_object_mut().and_then(|paths| paths.remove(&described)) {
-            document["paths"][actual] = item;
+    let paths = document.get_mut("paths").and_then(Value::as_object_mut);
+    if let Some(paths) = paths {
+        for (described, actual) in [
+            (limits::HEALTH_PATH, settings.health_path.clone()),
+            (docs::DOCUMENT_PATH, format!("{docs}/openapi.json")),
+        ] {
+            if let Some(item) = paths.remove(described) {
+                paths.insert(actual, item);
+            }
         }
     }
     document

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName};
 use serde_json::{Map, Value, json};
 
@@ -20,7 +20,10 @@ use crate::server::{BodyError, Refusal};
 pub(super) const MEDIA_TYPE: &str = "application/problem+json";
 
 /// The id of examples: one that changes would make every document another one.
-const EXAMPLE_ID: &str = "01936f3c-7d2e-7b60-9a51-0c4f5d6e7a8b";
+pub(in crate::gateway) const EXAMPLE_ID: &str = "01936f3c-7d2e-7b60-9a51-0c4f5d6e7a8b";
+
+/// The tag of examples.
+pub(super) const EXAMPLE_TAG: &str = "\"33a64df551425fcc55e4d42a148795d9\"";
 
 /// How long the client of the example has to wait.
 const EXAMPLE_WAIT_US: u64 = 1_000_000;
@@ -56,10 +59,7 @@ pub(super) fn shared() -> Map<String, Value> {
         ),
         ("Timeout", vec![(&Failure::Timeout { limit_ms: timeout_ms }).into()]),
     ];
-    answers
-        .into_iter()
-        .map(|(name, problems)| (name.to_owned(), answer(problems, HeaderMap::new())))
-        .collect()
+    answers.into_iter().map(|(name, problems)| (name.to_owned(), answer("host", problems))).collect()
 }
 
 /// The answer to a client that is beyond this limit.
@@ -69,13 +69,17 @@ pub(super) fn beyond(limit: &Arc<Limit>) -> Value {
     verdict.write(&mut headers);
     let problem = verdict.problem();
     let detail = problem.detail().split(';').next().unwrap_or_default().to_owned();
-    let mut answer = answer(vec![problem], headers);
+    let mut answer = answer_with("host", vec![problem], headers);
     answer["description"] = format!("{detail}.").into();
     answer
 }
 
-/// Problems of one status as one answer.
-fn answer(problems: Vec<Problem>, mut headers: HeaderMap) -> Value {
+/// Problems of one status as one answer. `whose` are its examples.
+pub(super) fn answer(whose: &str, problems: Vec<Problem>) -> Value {
+    answer_with(whose, problems, HeaderMap::new())
+}
+
+fn answer_with(whose: &str, problems: Vec<Problem>, mut headers: HeaderMap) -> Value {
     let mut titles: Vec<&str> = Vec::new();
     let mut examples = Map::new();
     for (number, problem) in problems.into_iter().enumerate() {
@@ -88,9 +92,10 @@ fn answer(problems: Vec<Problem>, mut headers: HeaderMap) -> Value {
         let mut value: Value = serde_json::from_slice(&response.body).unwrap_or_default();
         value["request_id"] = EXAMPLE_ID.into();
         headers.extend(response.headers);
-        examples.insert(format!("host-{}", number + 1), json!({ "summary": summary, "value": value }));
+        examples.insert(format!("{whose}-{}", number + 1), json!({ "summary": summary, "value": value }));
     }
-    let described = headers.iter().filter(|(name, _)| !matches!(**name, CONTENT_TYPE | CACHE_CONTROL));
+    let described =
+        headers.iter().filter(|(name, _)| !matches!(**name, CONTENT_TYPE | CACHE_CONTROL | CONNECTION));
     let described = described.map(|(name, value)| {
         let value = String::from_utf8_lossy(value.as_bytes());
         (cased(name), json!({ "schema": { "type": "string" }, "example": value }))
@@ -114,7 +119,7 @@ pub(super) fn headers() -> Value {
     json!({
         "X-Request-Id": field("What the host's log has the request under.", EXAMPLE_ID),
         "Wasmyard-Version": field("The service and the version of it that answered.", "users@0123456789ab"),
-        "ETag": field("Names what was answered (RFC 9110, section 8.8.3).", "\"33a64df551425fcc55e4d42a148795d9\""),
+        "ETag": field("Names what was answered (RFC 9110, section 8.8.3).", EXAMPLE_TAG),
         "RateLimit": field(
             "How many more requests may come, and the seconds until all may again (IETF draft).",
             "\"users\";r=19999;t=1",
@@ -136,6 +141,7 @@ fn cased(name: &HeaderName) -> String {
     let words = name.as_str().split('-').map(|word| match word {
         "www" => "WWW".to_owned(),
         "ratelimit" => "RateLimit".to_owned(),
+        "websocket" => "WebSocket".to_owned(),
         word => word[..1].to_ascii_uppercase() + &word[1..],
     });
     words.collect::<Vec<_>>().join("-")

@@ -22,11 +22,17 @@ pub struct SigningKey {
 /// The public half as a JWK (RFC 8037, section 2).
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub(super) struct Jwk {
+    #[schema(example = "OKP")]
     kty: &'static str,
+    #[schema(example = "Ed25519")]
     crv: &'static str,
+    #[schema(example = "sig")]
     r#use: &'static str,
+    #[schema(example = "EdDSA")]
     alg: &'static str,
+    #[schema(example = "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k")]
     kid: String,
+    #[schema(example = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo")]
     x: String,
 }
 
