@@ -10,12 +10,12 @@ use wasmyard_tests::{Heard, Shop, at_once, until};
 
 const WS: &str = "/api/v1/orders/ws";
 const HEALTHY: usize = 1_000;
-const EVENTS: i64 = 1_000;
+const EVENTS: usize = 1_000;
 /// Those before the one that stalls comes, in which the buffers of all others take their size.
-const BEFORE: i64 = 500;
+const BEFORE: usize = 500;
 /// Events that are told at once: fewer than wait for a subscriber.
-const PART: i64 = 100;
-const FIRST: i64 = 1_000_000;
+const PART: usize = 100;
+const FIRST: usize = 1_000_000;
 /// Bytes of an event that say nothing: nearly all that it may have.
 const FILLER: usize = 3_900;
 
@@ -47,8 +47,8 @@ async fn one_who_stalls_is_let_go_and_a_thousand_others_hear_everything() {
             });
         }
     }
-    let mut parts = (FIRST..FIRST + EVENTS).step_by(PART as usize);
-    for from in parts.by_ref().take((BEFORE / PART) as usize) {
+    let mut parts = (FIRST..FIRST + EVENTS).step_by(PART);
+    for from in parts.by_ref().take(BEFORE / PART) {
         part(&shop, from).await;
     }
 
@@ -80,11 +80,11 @@ async fn one_who_stalls_is_let_go_and_a_thousand_others_hear_everything() {
     let sockets = healthy.join_all().await;
     assert_eq!(sockets.len(), HEALTHY);
     assert_eq!(ended(&shop), 1, "nobody else was let go");
-    let part_mib = (HEALTHY * PART as usize * FILLER / (1024 * 1024)) as u64;
+    let part_mib = (HEALTHY * PART * FILLER / (1024 * 1024)) as u64;
     println!(
         "{HEALTHY} subscribers heard {EVENTS} events each, {} MiB; {} of them left for the one that stalled; \
          resident: {before_mib} MiB before, {after_mib} MiB after, {peak_mib} MiB at most, with the clients",
-        part_mib * (EVENTS / PART).unsigned_abs(),
+        part_mib * (EVENTS / PART) as u64,
         heard.len(),
     );
     // A copy for each of them of what is told at once would be four times as much.
@@ -92,7 +92,7 @@ async fn one_who_stalls_is_let_go_and_a_thousand_others_hear_everything() {
     assert!(peak_mib < most_mib, "{before_mib} MiB, then {peak_mib} MiB, and no more than {most_mib} MiB");
 
     let mut again = dialer.open(&format!("{WS}?after={}", reason["after"].as_str().expect("a place"))).await;
-    let first = FIRST + BEFORE + i64::try_from(heard.len()).expect("few");
+    let first = FIRST + BEFORE + heard.len();
     for number in first..FIRST + EVENTS {
         let mut event = again.message().await;
         if event["type"] == "ready" {
@@ -104,7 +104,7 @@ async fn one_who_stalls_is_let_go_and_a_thousand_others_hear_everything() {
 
 /// Tells some events, and waits until those who listen have them: they share two cores with
 /// the host, and are not to be overrun.
-async fn part(shop: &Shop, from: i64) {
+async fn part(shop: &Shop, from: usize) {
     let sql = format!(
         "INSERT INTO outbox (topic, key, seq, type, payload)
          SELECT 'orders', number, 1, 'order.created',
@@ -113,7 +113,7 @@ async fn part(shop: &Shop, from: i64) {
         from + PART - 1
     );
     shop.sql(&sql).await;
-    let expected = HEALTHY as u64 * (from + PART - FIRST).unsigned_abs();
+    let expected = (HEALTHY * (from + PART - FIRST)) as u64;
     let topics = shop.host.platform().topics();
     let (_, stats) = topics.stats().next().expect("one topic");
     until("a part is heard", async || stats.delivered.load(Relaxed) >= expected).await;

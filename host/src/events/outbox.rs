@@ -63,7 +63,9 @@ pub(super) struct RowId {
 /// A row, made ready for the stream.
 #[derive(Debug)]
 pub(super) struct Row {
-    pub(super) id: RowId,
+    pub(super) number: i64,
+    /// When it was written, in microseconds since 1970.
+    pub(super) occurred_us: i64,
     pub(super) key: String,
     pub(super) kind: String,
     pub(super) subject: Option<String>,
@@ -169,7 +171,8 @@ fn row(row: &tokio_postgres::Row) -> anyhow::Result<Row> {
         serde_json::to_string(&traceparent)?,
     );
     Ok(Row {
-        id: RowId { number: row.try_get(0)?, occurred_us: row.try_get(9)? },
+        number: row.try_get(0)?,
+        occurred_us: row.try_get(9)?,
         key: row.try_get(1)?,
         subject: row.try_get(4)?,
         json: json.into_bytes(),

@@ -123,7 +123,7 @@ impl Relay {
         self.stats.lag(oldest.age_s);
 
         let last = self.stream.append(fence, self.keep, *position, &rows).await?.ok_or(Ended::Replaced)?;
-        let numbers: Vec<i64> = rows.iter().map(|row: &Row| row.id.number).collect();
+        let numbers: Vec<i64> = rows.iter().map(|row: &Row| row.number).collect();
         outbox.moved(&numbers, last).await?;
         *position = last;
         self.stats.moved.fetch_add(rows.len() as u64, Relaxed);

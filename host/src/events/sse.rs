@@ -46,7 +46,7 @@ pub(crate) fn pieces(subscription: Subscription) -> Pieces {
     tokio::spawn(fill(subscription, sender, (last, left.clone()), cut.clone()));
     let first = Bytes::from(format!("retry: {RETRY_MS}\n\n"));
     let taken = Taken { pieces, closed: Some(closed), left };
-    let rest = unfold(taken, |taken| taken.next());
+    let rest = unfold(taken, Taken::next);
     Pieces { stream: futures_util::stream::once(std::future::ready(first)).chain(rest).boxed(), cut }
 }
 

@@ -69,9 +69,8 @@ impl Stream {
         before: Cursor,
         rows: &[Row],
     ) -> Result<Option<Cursor>, Error> {
-        let ids = rows.iter().map(|row| format!("{}:{}", row.id.number, row.id.occurred_us));
-        let ids = ids.collect::<Vec<_>>().join(",");
-        let head = [fence.to_string(), keep.to_string(), before.to_string(), ids];
+        let numbers: Vec<String> = rows.iter().map(row_text).collect();
+        let head = [fence.to_string(), keep.to_string(), before.to_string(), numbers.join(",")];
         let rows = rows.iter().flat_map(|row| {
             let there: &[u8] = if row.subject.is_some() { b"1" } else { b"0" };
             let subject = row.subject.as_deref().unwrap_or_default().as_bytes();
@@ -131,6 +130,11 @@ fn event(entry: Value) -> Option<Event> {
 }
 
 /// A row's number and its time, with a colon between.
+fn row_text(row: &Row) -> String {
+    format!("{}:{}", row.number, row.occurred_us)
+}
+
+/// The same, read.
 fn row_id(text: &str) -> Option<RowId> {
     let (number, occurred_us) = text.split_once(':')?;
     Some(RowId { number: number.parse().ok()?, occurred_us: occurred_us.parse().ok()? })

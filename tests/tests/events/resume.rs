@@ -19,6 +19,8 @@ const FIRST: i64 = 1_000_000;
 const PART: i64 = 100;
 /// How often the orders component is swapped meanwhile.
 const SWAPS: i64 = 5;
+/// Those told from one swap to the next.
+const PARTS: i64 = EVENTS / SWAPS / PART;
 /// How often each of the four listeners is cut off.
 const CUTS: usize = 25;
 
@@ -145,14 +147,14 @@ async fn a_hundred_cuts_and_a_swap_every_two_thousand_events_cost_none_and_doubl
     };
     let mut ordered = BTreeSet::new();
     for swap in 0..SWAPS {
-        let mut parts =
-            (FIRST + swap * EVENTS / SWAPS..).step_by(PART as usize).take((EVENTS / SWAPS / PART) as usize);
+        let from = FIRST + swap * EVENTS / SWAPS;
+        let mut parts = (0..PARTS).map(|part| from + part * PART);
         let deploy = tokio::spawn({
             let shop = shop.clone();
             let build = rebuilt(components::ORDERS, u8::try_from(swap).expect("few"));
             async move { shop.operator().deployed("orders", build).await }
         });
-        for from in parts.by_ref().take((EVENTS / SWAPS / PART / 2) as usize) {
+        for from in parts.by_ref().take(5) {
             part(from).await;
             ordered.insert(order().await);
         }
