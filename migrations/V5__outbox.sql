@@ -25,9 +25,13 @@ CREATE TABLE outbox (
         length(topic) BETWEEN 1 AND 64 AND length(type) BETWEEN 1 AND 64
         AND length(key) BETWEEN 1 AND 64 AND length(subject) <= 64 AND length(traceparent) <= 64
     ),
+    -- Server-sent events have it on a line of its own, as it is.
+    CONSTRAINT outbox_type_check CHECK (type ~ '^[a-z0-9._-]+$'),
     CONSTRAINT outbox_seq_check CHECK (seq > 0),
-    -- A subscriber's queue holds 256 events, in a MiB.
-    CONSTRAINT outbox_payload_check CHECK (jsonb_typeof(payload) = 'object' AND pg_column_size(payload) <= 3072),
+    -- A subscriber's queue holds 256 events, in a MiB. As text, which is what is told: 1e131071
+    -- is 16 bytes as the table has it, and 131 KB as a subscriber reads it.
+    CONSTRAINT outbox_payload_check
+        CHECK (jsonb_typeof(payload) = 'object' AND octet_length(payload::text) <= 4096),
     -- These are the host's to write.
     CONSTRAINT outbox_members_check
         CHECK (NOT payload ?| ARRAY['id', 'type', 'seq', 'occurred_at', 'traceparent'])

@@ -76,6 +76,9 @@ pub const LINGER_BYTES_MAX: usize = MIB;
 /// In a drain, how long a connection without a request stays open for one that may
 /// be on its way: a slow round trip.
 pub const DRAIN_GRACE: Duration = Duration::from_millis(200);
+/// In a drain, how long a client may take no byte of its answer: one that has stalled is not
+/// what the others wait for, nor who stops the host.
+pub const DRAIN_WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 /// In a drain, what the operator's port has at least for its last answers, after the
 /// public ones took all the time there was: its answers are short.
 pub const OPERATOR_DRAIN_MIN: Duration = Duration::from_secs(1);
@@ -389,6 +392,9 @@ pub const SUBSCRIBER_BYTES_MAX: usize = MIB;
 /// What the kernel holds for one subscriber (it doubles the figure): left to itself it takes
 /// up to 4 MiB from a host for each client that has stalled.
 pub const SUBSCRIBER_SEND_BUFFER_BYTES: usize = 32 * KIB;
+/// The same for a connection of HTTP/2, on which other answers travel too: at 100 ms to the
+/// client and back they still have 5 MB/s.
+pub const SUBSCRIBER_SHARED_SEND_BUFFER_BYTES: usize = 256 * KIB;
 /// Events that a host reads of a stream at once.
 pub const EVENTS_READ_BATCH: usize = 256;
 /// Those who read old events at once; the others wait for their turn.
@@ -405,8 +411,8 @@ pub const SUBSCRIBER_FRAMES_MAX: u32 = 100;
 /// A message that a subscriber sends, in bytes: control frames have at most 125 (RFC 6455,
 /// section 5.5).
 pub const SUBSCRIBER_MESSAGE_BYTES_MAX: usize = 4 * KIB;
-/// How long a client may take to read the close of its WebSocket, and to answer it: one that
-/// has stalled for a moment still hears why. Less than a drain has.
+/// How long a client may take to read the end of its subscription, and to answer a WebSocket's
+/// close: one that has stalled for a moment still hears why. Less than a drain has.
 pub const SUBSCRIBER_CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 
 // ---- The manifest -----------------------------------------------------------

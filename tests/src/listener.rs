@@ -16,7 +16,7 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{WebSocketStream, client_async};
 
-use crate::{Session, Shop, within};
+use crate::{Session, Shop, Wire, within};
 
 /// The subprotocol of events.
 pub const SUBPROTOCOL: &str = "wasmyard.events.v1";
@@ -111,6 +111,11 @@ impl Dialer {
             Err(Error::Http(refused)) => Err(*refused),
             Err(error) => panic!("{path}: {error}"),
         }
+    }
+
+    /// A connection for HTTP/1.1 byte by byte.
+    pub async fn wire(&self) -> Wire {
+        Wire::over(self.tls().await)
     }
 
     async fn tls(&self) -> TlsStream<TcpStream> {

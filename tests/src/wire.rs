@@ -33,6 +33,10 @@ impl Wire {
         let tcp = TcpStream::connect(shop.https()).await.expect("the host accepts");
         let name = ServerName::try_from("localhost").expect("a name");
         let stream = TlsConnector::from(Arc::new(config)).connect(name, tcp).await.expect("TLS");
+        Self::over(stream)
+    }
+
+    pub(crate) fn over(stream: TlsStream<TcpStream>) -> Self {
         Self { stream, read: Vec::new() }
     }
 

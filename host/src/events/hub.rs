@@ -99,7 +99,7 @@ impl Hub {
         let State { tail: Some(tail), all, by_subject } = &mut *state else { return Attached::Behind };
         let end = tail.end;
         let Some(missed) = tail.after(after.unwrap_or(end)) else { return Attached::Behind };
-        // They fit: the tail is no longer than a line.
+        // They fit: the tail is half as long as a line.
         for event in missed.filter(|event| line.filter.passes(event)) {
             line.push(Item::Event(event.clone()));
         }

@@ -10,7 +10,7 @@
 //!   the stream has it; while Redis is away, rows wait.
 //! - **Nothing is told twice.** One host at a time fills a stream: it holds an advisory lock of
 //!   Postgres, and a number (the fence) without which Redis takes nothing from it. Redis keeps
-//!   the numbers of the rows that it was given last, in the same step as the events; whoever
+//!   what the rows are known by that it was given last, in the same step as the events; whoever
 //!   fills the stream next deletes those first. So it does not matter where the one before
 //!   it died.
 //! - **The events of one key come in their order.** The writer of a row holds its key's lock,
@@ -62,6 +62,8 @@ mod step;
 mod stream;
 mod subscription;
 mod tail;
+#[cfg(test)]
+mod tests;
 mod topic;
 pub(crate) mod websocket;
 

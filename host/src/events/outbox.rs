@@ -14,13 +14,25 @@ use crate::limits::{OUTBOX_BATCH, OUTBOX_SILENCE_MAX, POSTGRES_STATEMENT_GRACE, 
 const LOOK: &str = r#"
     SELECT id, key, seq, type, subject, payload::text, traceparent,
            to_char(occurred_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
-           extract(epoch FROM clock_timestamp() - occurred_at)::float8
+           extract(epoch FROM clock_timestamp() - occurred_at)::float8,
+           (extract(epoch FROM occurred_at) * 1000000)::bigint
     FROM outbox WHERE topic = $1 ORDER BY id LIMIT $2"#;
 
 /// The rows go, and the place up to which they are in the stream is noted, in one step.
 const MOVED: &str = "
     WITH gone AS (DELETE FROM outbox WHERE topic = $1 AND id = ANY($2))
     UPDATE outbox_streams SET position = $3 WHERE topic = $1";
+
+/// The same for rows that another host has put into the stream. A database that was restored
+/// from a copy gives their numbers a second time, to rows that nobody has told of; the time
+/// tells them apart.
+const TOLD: &str = "
+    WITH gone AS (
+        DELETE FROM outbox USING unnest($2::bigint[], $3::bigint[]) AS told (id, occurred_us)
+        WHERE topic = $1 AND outbox.id = told.id
+          AND (extract(epoch FROM occurred_at) * 1000000)::bigint = told.occurred_us
+    )
+    UPDATE outbox_streams SET position = $4 WHERE topic = $1";
 
 /// A topic's rows, while this host is the one to move them: until it is dropped, or its
 /// session ends.
@@ -40,10 +52,20 @@ pub(super) struct Term {
     pub(super) position: Cursor,
 }
 
+/// What one row is told from every other by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct RowId {
+    pub(super) number: i64,
+    /// When it was written, in microseconds since 1970.
+    pub(super) occurred_us: i64,
+}
+
 /// A row, made ready for the stream.
 #[derive(Debug)]
 pub(super) struct Row {
     pub(super) number: i64,
+    /// When it was written, in microseconds since 1970.
+    pub(super) occurred_us: i64,
     pub(super) key: String,
     pub(super) kind: String,
     pub(super) subject: Option<String>,
@@ -106,6 +128,15 @@ impl Outbox {
         Ok(())
     }
 
+    /// These rows are in the stream since another host's term, up to `position`.
+    pub(super) async fn told(&self, rows: &[RowId], position: Cursor) -> anyhow::Result<()> {
+        let (numbers, times): (Vec<i64>, Vec<i64>) =
+            rows.iter().map(|row| (row.number, row.occurred_us)).unzip();
+        let position = position.to_string();
+        within(self.client.execute(TOLD, &[&self.topic, &numbers, &times, &position])).await?;
+        Ok(())
+    }
+
     /// How many rows wait.
     pub(super) async fn waiting(&self) -> anyhow::Result<u64> {
         count(&self.client, &self.topic).await
@@ -141,6 +172,7 @@ fn row(row: &tokio_postgres::Row) -> anyhow::Result<Row> {
     );
     Ok(Row {
         number: row.try_get(0)?,
+        occurred_us: row.try_get(9)?,
         key: row.try_get(1)?,
         subject: row.try_get(4)?,
         json: json.into_bytes(),

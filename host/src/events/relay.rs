@@ -1,7 +1,7 @@
 //! Rows of the outbox, moved to the stream.
 //!
 //! A row leaves the outbox when Redis has said that the stream has it. What happens to a host
-//! in between does not matter: Redis keeps the numbers of the rows of the last batch beside the
+//! in between does not matter: Redis keeps what the rows of the last batch are known by beside the
 //! stream, written in one step with it, and whoever moves rows next begins by deleting these. A
 //! host that has lost its place without knowing it (it was stopped, and goes on) is turned away
 //! by Redis, because whoever took its place has a higher fence; and by Postgres, because its
@@ -57,6 +57,8 @@ impl Relay {
             let held = Outbox::hold(&self.session, &self.topic).await;
             let ended = match held {
                 Ok(None) => {
+                    // What waits is the other host's to say.
+                    self.stats.waiting.store(0, Relaxed);
                     sleep(OUTBOX_TAKEOVER_PERIOD).await;
                     continue;
                 }
@@ -92,7 +94,7 @@ impl Relay {
             }
             // What Redis has forgotten is not forgotten here.
             position = position.max(left.last);
-            outbox.moved(&left.batch, position).await?;
+            outbox.told(&left.batch, position).await?;
             Ok(())
         };
         if let Err(ended) = begun.await {

@@ -13,7 +13,7 @@ end
 return {tostring(held), redis.call('HGET', KEYS[1], 'last') or '0-0', redis.call('HGET', KEYS[1], 'batch') or ''}";
 
 /// Adds events. `KEYS`: the stream, what is kept beside it. `ARGV`: the fence, how many events
-/// are kept, the event before, the numbers of the rows with commas between, and five for each
+/// are kept, the event before, the rows' numbers and times with commas between, and five for each
 /// event: subject, whether there is one, key, type, JSON. Answers with the id of the last one,
 /// or with nothing if the fence does not hold.
 ///

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use redis::{Script, Value, cmd};
 
 use super::event::{Cursor, Event};
-use super::outbox::Row;
+use super::outbox::{Row, RowId};
 use super::script::{APPEND, CLAIM};
 use crate::capability::grants::RESERVED;
 use crate::capability::redis::script::invocation;
@@ -30,7 +30,7 @@ pub(super) struct Left {
     /// The newest event.
     pub(super) last: Cursor,
     /// The rows that came with the last batch.
-    pub(super) batch: Vec<i64>,
+    pub(super) batch: Vec<RowId>,
 }
 
 impl Stream {
@@ -57,7 +57,7 @@ impl Stream {
         Ok(Left {
             fence: fence.parse().map_err(|_| strange())?,
             last: last.parse().map_err(|_| strange())?,
-            batch: batch.split(',').filter_map(|number| number.parse().ok()).collect(),
+            batch: batch.split(',').filter_map(row_id).collect(),
         })
     }
 
@@ -69,7 +69,7 @@ impl Stream {
         before: Cursor,
         rows: &[Row],
     ) -> Result<Option<Cursor>, Error> {
-        let numbers: Vec<String> = rows.iter().map(|row| row.number.to_string()).collect();
+        let numbers: Vec<String> = rows.iter().map(row_text).collect();
         let head = [fence.to_string(), keep.to_string(), before.to_string(), numbers.join(",")];
         let rows = rows.iter().flat_map(|row| {
             let there: &[u8] = if row.subject.is_some() { b"1" } else { b"0" };
@@ -127,6 +127,17 @@ fn event(entry: Value) -> Option<Event> {
     // The id is Redis' to give, so it is the first member, put before all others.
     let json = format!(r#"{{"id":"{id}",{}"#, body?.strip_prefix('{')?);
     Some(Event { id, before: before?, subject, key: key?, kind: kind?, json: Bytes::from(json) })
+}
+
+/// A row's number and its time, with a colon between.
+fn row_text(row: &Row) -> String {
+    format!("{}:{}", row.number, row.occurred_us)
+}
+
+/// The same, read.
+fn row_id(text: &str) -> Option<RowId> {
+    let (number, occurred_us) = text.split_once(':')?;
+    Some(RowId { number: number.parse().ok()?, occurred_us: occurred_us.parse().ok()? })
 }
 
 fn text(value: Value) -> Option<String> {

@@ -7,7 +7,13 @@ use std::sync::Arc;
 use super::event::{Cursor, Event};
 use crate::limits::{SUBSCRIBER_BYTES_MAX, SUBSCRIBER_EVENTS_MAX};
 
-/// An unbroken row of events up to the newest; never more than one subscriber's queue holds.
+/// Half of what one subscriber's queue holds: who is given all of it has as much room again for
+/// what is told before it has taken the first.
+const EVENTS_MAX: usize = SUBSCRIBER_EVENTS_MAX / 2;
+/// And of its bytes.
+const BYTES_MAX: usize = SUBSCRIBER_BYTES_MAX / 2;
+
+/// An unbroken row of events up to the newest.
 #[derive(Debug)]
 pub(super) struct Tail {
     /// The place of the newest event, or where the reading began.
@@ -31,7 +37,7 @@ impl Tail {
         self.end = event.id;
         self.bytes += event.bytes();
         self.events.push_back(event);
-        while self.events.len() > SUBSCRIBER_EVENTS_MAX || self.bytes > SUBSCRIBER_BYTES_MAX {
+        while self.events.len() > EVENTS_MAX || self.bytes > BYTES_MAX {
             self.bytes -= self.events.pop_front().map_or(0, |event| event.bytes());
         }
         follows
@@ -80,13 +86,13 @@ mod tests {
     }
 
     #[test]
-    fn it_holds_no_more_than_a_line_does() {
-        for (bytes, held) in [(1, SUBSCRIBER_EVENTS_MAX), (SUBSCRIBER_BYTES_MAX / 4, 4)] {
+    fn it_holds_half_of_what_a_line_does() {
+        for (bytes, held) in [(1, EVENTS_MAX), (BYTES_MAX / 4, 4)] {
             let mut tail = Tail::new(place(0));
-            for seq in 1..=2 * SUBSCRIBER_EVENTS_MAX {
+            for seq in 1..=2 * EVENTS_MAX {
                 assert!(tail.push(event(seq, seq - 1, bytes)));
             }
-            let oldest = 2 * SUBSCRIBER_EVENTS_MAX - held;
+            let oldest = 2 * EVENTS_MAX - held;
             assert_eq!(after(&tail, oldest).map(|after| after.len()), Some(held));
             assert_eq!(after(&tail, oldest - 1), None);
         }

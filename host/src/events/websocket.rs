@@ -1,10 +1,12 @@
 //! Events over a WebSocket.
 
-use std::pin::Pin;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{SinkExt as _, StreamExt as _};
-use tokio::time::{Instant, interval_at, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
@@ -35,7 +37,17 @@ enum Outcome {
 }
 
 /// Tells a subscriber until the end; `read` is what the connection had read already.
-pub(crate) async fn serve(mut subscription: Subscription, io: Pin<Box<dyn Io>>, read: Bytes) {
+pub(crate) async fn serve(subscription: Subscription, io: Pin<Box<dyn Io>>, read: Bytes) {
+    listen(subscription, io, read, SUBSCRIBER_PING_PERIOD).await;
+}
+
+/// The same, with a ping so often.
+pub(super) async fn listen(
+    mut subscription: Subscription,
+    io: Pin<Box<dyn Io>>,
+    read: Bytes,
+    ping_period: Duration,
+) {
     let config = WebSocketConfig::default()
         .read_buffer_size(READ_BYTES)
         .write_buffer_size(WRITE_BYTES)
@@ -43,31 +55,24 @@ pub(crate) async fn serve(mut subscription: Subscription, io: Pin<Box<dyn Io>>, 
         .max_message_size(Some(SUBSCRIBER_MESSAGE_BYTES_MAX))
         .max_frame_size(Some(SUBSCRIBER_MESSAGE_BYTES_MAX));
     let mut socket = Socket::from_partially_read(io, read.into(), Role::Server, Some(config)).await;
-    let Outcome::End(end) = tell(&mut subscription, &mut socket).await else { return };
+    let Outcome::End(end) = tell(&mut subscription, &mut socket, ping_period).await else { return };
     subscription.ended(end);
+    let reason = message::close_reason(end, subscription.cursor());
+    // Its place is somebody else's, however long the client takes to hear of that.
+    drop(subscription);
     // A client that has stalled reads this when it goes on, if it does so soon.
-    let _ = timeout(SUBSCRIBER_CLOSE_TIMEOUT, close(&subscription, &mut socket, end)).await;
+    let _ = timeout(SUBSCRIBER_CLOSE_TIMEOUT, close(reason, &mut socket, end)).await;
 }
 
-async fn tell(subscription: &mut Subscription, socket: &mut Socket) -> Outcome {
-    let now = Instant::now();
-    let mut beat = interval_at(now + SUBSCRIBER_PING_PERIOD, SUBSCRIBER_PING_PERIOD);
+async fn tell(subscription: &mut Subscription, socket: &mut Socket, ping_period: Duration) -> Outcome {
+    let mut beat = interval_at(Instant::now() + ping_period, ping_period);
+    // After a host was paused its client has as much time for an answer as ever.
+    beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let (mut answered, mut frames) = (true, 0);
     loop {
         let step = tokio::select! {
             biased;
-            _ = beat.tick() => {
-                if !std::mem::take(&mut answered) {
-                    return Outcome::End(End::Silent);
-                }
-                frames = 0;
-                let ping = Message::Ping(Bytes::new());
-                match timeout(SUBSCRIBER_PING_PERIOD, socket.send(ping)).await {
-                    Ok(Ok(())) => continue,
-                    Ok(Err(_)) => return Outcome::Left,
-                    Err(_) => return Outcome::End(End::Silent),
-                }
-            }
+            // Before the beat: an answer that has come and was not read is one.
             frame = socket.next() => {
                 // Whatever it is, the client is there.
                 answered = true;
@@ -78,18 +83,41 @@ async fn tell(subscription: &mut Subscription, socket: &mut Socket) -> Outcome {
                     Some(Ok(_)) => return Outcome::End(End::Unexpected),
                 }
             }
+            _ = beat.tick() => {
+                if !std::mem::take(&mut answered) {
+                    return Outcome::End(End::Silent);
+                }
+                frames = 0;
+                tokio::select! {
+                    biased;
+                    sent = socket.send(Message::Ping(Bytes::new())) => match sent {
+                        Ok(()) => continue,
+                        Err(_) => return Outcome::Left,
+                    },
+                    end = subscription.overtaken() => return Outcome::End(end),
+                }
+            }
             step = subscription.next() => step,
         };
-        match write(step, subscription, socket).await {
-            None => {}
-            Some(outcome) => return outcome,
+        let mut waited = false;
+        if let Some(outcome) = write(step, subscription, socket, &mut waited).await {
+            return outcome;
         }
+        // Somebody has taken what did not fit at first. The answer to a ping may be long in
+        // coming from a client that has so much to read before it.
+        answered |= waited;
     }
 }
 
 /// Writes what is at hand, and sees to it that it leaves. The client may take its time: when
 /// it takes too much, what waits for it grows beyond its bound, and the subscription says so.
-async fn write(first: Step, subscription: &mut Subscription, socket: &mut Socket) -> Option<Outcome> {
+/// Notes whether it took any time.
+async fn write(
+    first: Step,
+    subscription: &mut Subscription,
+    socket: &mut Socket,
+    waited: &mut bool,
+) -> Option<Outcome> {
     let mut next = Some(first);
     while let Some(step) = next {
         let text = match &step {
@@ -102,7 +130,7 @@ async fn write(first: Step, subscription: &mut Subscription, socket: &mut Socket
         let text = Utf8Bytes::try_from(text).unwrap_or_default();
         tokio::select! {
             biased;
-            sent = socket.feed(Message::Text(text)) => {
+            sent = noting(waited, socket.feed(Message::Text(text))) => {
                 if sent.is_err() {
                     return Some(Outcome::Left);
                 }
@@ -114,9 +142,20 @@ async fn write(first: Step, subscription: &mut Subscription, socket: &mut Socket
     }
     tokio::select! {
         biased;
-        flushed = socket.flush() => flushed.is_err().then_some(Outcome::Left),
+        flushed = noting(waited, socket.flush()) => flushed.is_err().then_some(Outcome::Left),
         end = subscription.overtaken() => Some(Outcome::End(end)),
     }
+}
+
+/// Does some work, and notes whether it had to wait.
+async fn noting<T>(waited: &mut bool, work: impl Future<Output = T>) -> T {
+    let mut work = pin!(work);
+    poll_fn(|cx| {
+        let polled = work.as_mut().poll(cx);
+        *waited |= polled.is_pending();
+        polled
+    })
+    .await
 }
 
 /// The client closes, or breaks a rule: it gets the answer that is its due.
@@ -134,8 +173,7 @@ async fn farewell(frame: Option<Result<Message, tungstenite::Error>>, socket: &m
 
 /// Says goodbye, and waits for the client to do so: a socket closed with unread bytes in it
 /// would be reset, and the goodbye lost.
-async fn close(subscription: &Subscription, socket: &mut Socket, end: End) -> Result<(), tungstenite::Error> {
-    let reason = message::close_reason(end, subscription.cursor());
+async fn close(reason: String, socket: &mut Socket, end: End) -> Result<(), tungstenite::Error> {
     let frame = CloseFrame { code: CloseCode::from(end.code()), reason: reason.into() };
     socket.send(Message::Close(Some(frame))).await?;
     while let Some(frame) = socket.next().await {

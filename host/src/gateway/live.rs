@@ -44,7 +44,7 @@ pub(super) fn open(
             let live = Live::Upgrade(Box::new(move |io, read| Box::pin(serve(io, read))));
             (answer(StatusCode::SWITCHING_PROTOCOLS, headers), live)
         }
-        None => (answer(StatusCode::OK, sse::headers()), Live::Stream(sse::body(subscription))),
+        None => (answer(StatusCode::OK, sse::headers()), Live::Stream(sse::pieces(subscription))),
     })
 }
 

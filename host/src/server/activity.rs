@@ -48,6 +48,7 @@ pub(super) struct Activity {
     blocked: AtomicBool,
     answering: AtomicBool,
     ended: AtomicBool,
+    narrow: AtomicBool,
     upgrade: Mutex<Option<Live>>,
 }
 
@@ -104,6 +105,17 @@ impl Activity {
         self.blocked.store(false, Relaxed);
         // One task alone writes it, so it needs no atomic addition.
         self.progress.store(self.progress.load(Relaxed).wrapping_add(1), Relaxed);
+    }
+
+    /// From here on the kernel is to hold little for the client.
+    pub(super) fn narrow(&self) {
+        self.narrow.store(true, Relaxed);
+    }
+
+    /// Whether it is to do so and has not been told. Once for each time.
+    pub(super) fn take_narrow(&self) -> bool {
+        // Nearly always false, and a load costs less than an exchange.
+        self.narrow.load(Relaxed) && self.narrow.swap(false, Relaxed)
     }
 
     /// The connection is somebody else's when the answer has been sent.

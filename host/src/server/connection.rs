@@ -13,18 +13,18 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use socket2::SockRef;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
 use super::activity::{Activity, InFlight, Wait};
 use super::check::check;
+use super::cut::{Streams, cut_by, cuttable};
 use super::drain::{Connections, Place};
 use super::exchange::{Body, Exchange, Live, Peer};
 use super::outgoing::Outgoing;
 use super::refusal::Refusal;
-use super::socket::{OverTcp, Socket};
+use super::socket::{OverTcp, Socket, narrow};
 use super::vigil::Vigil;
 use crate::limits;
 use crate::manifest::ServerLimits;
@@ -79,7 +79,7 @@ where
         answer(Arc::clone(served), Arc::clone(&connections), in_flight, request)
     });
     let mut connection = http1_builder(&served.limits).serve_connection(TokioIo::new(socket), service);
-    let expired = poll_fn(|cx| match Pin::new(&mut connection).poll(cx) {
+    let served_until = cuttable(poll_fn(|cx| match Pin::new(&mut connection).poll(cx) {
         Poll::Ready(ended) => {
             if let Err(error) = ended {
                 tracing::debug!(peer = %served.peer.address, %error, "connection ended");
@@ -87,14 +87,16 @@ where
             Poll::Ready(None)
         }
         Poll::Pending => vigil.poll_expired(cx, activity).map(Some),
-    })
-    .await;
+    }));
+    let Some(expired) = served_until.await else {
+        note_timeout(&connections, &served.peer, Wait::Taking);
+        return None;
+    };
 
     let parts = connection.into_parts();
     let socket = parts.io.into_inner();
     if let (None, Some(upgrade)) = (expired, activity.handed_over()) {
-        // Without this the connection works too, and holds more of the machine's memory.
-        let _ = SockRef::from(socket.tcp()).set_send_buffer_size(limits::SUBSCRIBER_SEND_BUFFER_BYTES);
+        narrow(socket.tcp(), true);
         upgrade(Box::pin(socket), parts.read_buf).await;
         return None;
     }
@@ -197,6 +199,10 @@ async fn answer<E: Exchange>(
         }
         *response.body_mut() = Body::empty();
     }
+    if let Some(Live::Stream(pieces)) = response.body().live.as_deref() {
+        in_flight.activity().narrow();
+        cut_by(pieces.cut.clone());
+    }
     in_flight.activity().answer();
     Ok(response.map(|body| Outgoing::new(body, in_flight)))
 }
@@ -261,9 +267,9 @@ fn http1_builder(limits: &ServerLimits) -> http1::Builder {
 
 /// The bounds on resets (CVE-2023-44487 and its kin) are those of h2, which closes a
 /// connection that has 20 reset streams waiting or makes 1,024 errors.
-fn http2_builder(limits: &ServerLimits) -> http2::Builder<TokioExecutor> {
+fn http2_builder(limits: &ServerLimits) -> http2::Builder<Streams> {
     let list_bytes = head_bytes_max(limits) + limits.header_fields_max * HPACK_FIELD_REST + limits::KIB;
-    let mut builder = http2::Builder::new(TokioExecutor::new());
+    let mut builder = http2::Builder::new(Streams);
     builder
         .timer(TokioTimer::new())
         .max_concurrent_streams(limits::HTTP2_STREAMS_MAX)

@@ -11,6 +11,7 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 use hyper::body::Incoming;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_util::sync::CancellationToken;
 
 use super::refusal::Refusal;
 
@@ -89,10 +90,20 @@ pub struct Body {
 
 /// What comes after the head of an answer, where that is no whole body.
 pub enum Live {
-    /// Pieces, as they come. Each is on its way before the next is asked for.
-    Stream(BoxStream<'static, Bytes>),
+    /// Pieces, as they come.
+    Stream(Pieces),
     /// After an answer 101 over HTTP/1.1: whoever has the connection from then on.
     Upgrade(Upgrade),
+}
+
+/// A body in pieces. Each is on its way before the next is asked for: from a client that takes
+/// nothing, the stream does not hear.
+pub struct Pieces {
+    /// The pieces; an end of them is the end of the body.
+    pub stream: BoxStream<'static, Bytes>,
+    /// Cancelled, it ends the answer where it is, whether or not the client takes anything:
+    /// with the connection in HTTP/1, with a reset of the stream in HTTP/2.
+    pub cut: CancellationToken,
 }
 
 /// Uses a connection that HTTP has left, until the future ends; with what had been read of it.

@@ -25,7 +25,7 @@ pub(super) struct Outgoing {
 impl Outgoing {
     pub(super) fn new(body: Body, in_flight: InFlight) -> Self {
         let stream = body.live.and_then(|live| match *live {
-            Live::Stream(stream) => Some(stream),
+            Live::Stream(pieces) => Some(pieces.stream),
             // The connection has been handed over to it.
             Live::Upgrade(_) => None,
         });

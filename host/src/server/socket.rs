@@ -7,12 +7,14 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
 use super::activity::Activity;
 use super::refusal::Refusal;
+use crate::limits::{SUBSCRIBER_SEND_BUFFER_BYTES, SUBSCRIBER_SHARED_SEND_BUFFER_BYTES};
 
 /// A stream, TLS or plain, with what is known of the connection.
 pub(super) struct Socket<S> {
@@ -49,6 +51,13 @@ impl<S: OverTcp> OverTcp for Socket<S> {
     fn tcp(&self) -> &TcpStream {
         self.stream.tcp()
     }
+}
+
+/// Bounds what the kernel holds of a stream of events for its client. Without it the connection
+/// works too, and holds more of the machine's memory.
+pub(super) fn narrow(tcp: &TcpStream, http1: bool) {
+    let bytes = if http1 { SUBSCRIBER_SEND_BUFFER_BYTES } else { SUBSCRIBER_SHARED_SEND_BUFFER_BYTES };
+    let _ = SockRef::from(tcp).set_send_buffer_size(bytes);
 }
 
 impl<S> Socket<S> {
@@ -141,7 +150,7 @@ impl<S: AsyncWrite + Unpin> Socket<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Socket<S> {
+impl<S: AsyncWrite + OverTcp + Unpin> AsyncWrite for Socket<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.as_mut().poll_write_vectored(cx, &[IoSlice::new(bytes)])
     }
@@ -151,6 +160,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Socket<S> {
         cx: &mut Context<'_>,
         pieces: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        if self.activity.take_narrow() {
+            narrow(self.stream.tcp(), self.http1);
+        }
         if self.refusal.is_none() {
             let first: &[u8] = pieces.first().map_or(&[], |piece| piece);
             self.refusal = self.refusal_for(first).map(Refusal::bytes);

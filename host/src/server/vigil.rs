@@ -76,6 +76,7 @@ impl Vigil {
         let before = self.seen.replace((moment, draining)).map(|(moment, _)| moment.wait);
         let within = match moment.wait {
             Wait::Exchange => None,
+            Wait::Taking if draining => Some(self.write.min(limits::DRAIN_WRITE_TIMEOUT)),
             Wait::Taking => Some(self.write),
             Wait::Head => Some(self.header),
             // A client that has been connected may have sent what has not arrived

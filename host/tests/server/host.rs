@@ -5,12 +5,16 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
+use futures_util::stream::{StreamExt as _, repeat};
 use http::{HeaderValue, Request, Response, StatusCode};
-use hyper::body::Incoming;
+use hyper::body::{Bytes, Incoming};
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 use wasmyard::limits;
 use wasmyard::manifest::{self, ServerLimits};
-use wasmyard::server::{Body, BodyError, Config, Exchange, ListenerKind, Peer, Server, read_body};
+use wasmyard::server::{
+    Body, BodyError, Config, Exchange, ListenerKind, Live, Peer, Pieces, Server, read_body,
+};
 
 /// Long enough for anything that happens at all.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -27,6 +31,8 @@ pub(crate) struct Script {
     pub(crate) release: Semaphore,
     /// What `/big` holds until its answer has been taken.
     pub(crate) permit: Arc<Semaphore>,
+    /// What cuts `/endless`.
+    pub(crate) cut: CancellationToken,
 }
 
 impl Exchange for Script {
@@ -41,6 +47,11 @@ impl Exchange for Script {
             "/big" => {
                 let permit = Arc::clone(&self.permit).acquire_owned().await.expect("open");
                 Response::new(Body::with_permit(vec![b'x'; 64 * limits::MIB], permit))
+            }
+            "/endless" => {
+                let stream = repeat(Bytes::from_static(&[b'x'; 16 * limits::KIB])).boxed();
+                let pieces = Pieces { stream, cut: self.cut.clone() };
+                Response::new(Body::live(Live::Stream(pieces)))
             }
             "/echo" => echo(request).await,
             "/nothing" => {
@@ -103,6 +114,7 @@ impl Host {
             entered: Semaphore::new(0),
             release: Semaphore::new(0),
             permit: Arc::new(Semaphore::new(1)),
+            cut: CancellationToken::new(),
         });
         let config = Config {
             server: &server,

@@ -152,3 +152,16 @@ async fn a_stream_that_is_not_read_loses_the_connection_and_the_permit() {
     assert_eq!(host.server.stats().timed_out.load(Relaxed), 1);
     drop(unread);
 }
+
+#[tokio::test]
+async fn a_stream_that_is_cut_is_reset_and_its_connection_goes_on() {
+    let host = Host::start().await;
+    let mut client = Client::encrypted(&host).await;
+    let unread = client.get("/endless").await;
+    host.script.cut.cancel();
+    // Asked after the cut, so the reset is on its way when this is answered.
+    assert_eq!(text(client.get("/hello").await).await, "/hello public true");
+    let cut = timeout(PATIENCE, unread.into_body().collect()).await.expect("an end");
+    let cut = cut.expect_err("no whole body");
+    assert!(format!("{cut:?}").contains("CANCEL"), "{cut:?}");
+}

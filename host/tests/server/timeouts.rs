@@ -140,3 +140,14 @@ async fn a_client_that_takes_nothing_loses_the_connection_and_the_permit() {
     }
     assert_eq!(host.server.stats().timed_out.load(Relaxed), 2);
 }
+
+#[tokio::test]
+async fn an_answer_that_is_cut_ends_though_its_client_takes_nothing() {
+    let host = Host::start().await;
+    let mut wire = Wire::connect(host.direct()).await;
+    wire.send("GET /endless HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+    wire.head().await;
+    host.script.cut.cancel();
+    host.open(0).await;
+    assert_eq!(host.server.stats().timed_out.load(Relaxed), 1);
+}

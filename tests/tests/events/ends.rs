@@ -8,10 +8,10 @@ use wasmyard_tests::{Heard, Session, Shop, Wire, within};
 
 use crate::{SSE, WS, told};
 
-/// Logged in for a moment.
-fn short_session(shop: &Shop) -> Session {
+/// Logged in for a moment: time to open all that listens, also on a busy machine.
+pub(crate) fn short_session(shop: &Shop) -> Session {
     let authority = shop.host.platform().authority().expect("the shop knows its callers").clone();
-    let access = authority.issue_for("1", "customer", Duration::from_secs(2)).token;
+    let access = authority.issue_for("1", "customer", Duration::from_secs(10)).token;
     Session { access, refresh: String::new() }
 }
 
@@ -41,8 +41,8 @@ async fn a_stop_says_goodbye_and_waits_for_nobody_who_listens() {
         socket.ready().await;
         sockets.push(socket);
     }
-    // One is in a place that the host will not get to.
-    let _lost = shop.dialer().open(&format!("{WS}?after=9999999999999-0")).await;
+    // One has been told that its place is not there, and reads neither that nor the goodbye.
+    let _deaf = shop.dialer().open(&format!("{WS}?after=9999999999999-0")).await;
     let mut source = shop.event_source(SSE, &[]).await;
     assert_eq!(source.next().await.expect("ready").kind, "ready");
     let listening = tokio::spawn(async move {

@@ -3,15 +3,17 @@
 //!
 //! One program for all of it: its tests share one Postgres server.
 
-mod crowd;
 mod ends;
 mod failures;
 mod opening;
 mod outbox;
 mod resume;
+mod stalled;
+
+use std::ops::Range;
 
 use serde_json::{Value, json};
-use wasmyard_tests::{Shop, Visitor};
+use wasmyard_tests::Visitor;
 
 /// Where WebSockets are opened.
 const WS: &str = "/api/v1/orders/ws";
@@ -34,13 +36,19 @@ async fn brought(shop: &Visitor, order: i64, status: &str) {
 
 /// Puts so many events into the outbox, each with the number of its order as its key; they
 /// belong to these users in turn.
-async fn told(shop: &Shop, orders: std::ops::Range<i64>, users: &[i64]) {
+async fn told(shop: &Visitor, orders: Range<i64>, users: &[i64]) {
+    told_at_length(shop, orders, users, 0).await;
+}
+
+/// The same, with so many bytes in each that say nothing.
+async fn told_at_length(shop: &Visitor, orders: Range<i64>, users: &[i64], filler: usize) {
     let users = users.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
     let sql = format!(
         "INSERT INTO outbox (topic, key, seq, type, subject, payload)
          SELECT 'orders', number, 1, 'order.created',
                 (ARRAY[{users}])[1 + number % array_length(ARRAY[{users}], 1)],
-                json_build_object('order_id', number, 'status', 'pending')
+                jsonb_build_object('order_id', number, 'status', 'pending')
+                || CASE {filler} WHEN 0 THEN '{{}}' ELSE jsonb_build_object('filler', repeat('x', {filler})) END
          FROM generate_series({}, {}) AS number ORDER BY number",
         orders.start,
         orders.end - 1

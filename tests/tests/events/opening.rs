@@ -50,7 +50,7 @@ async fn an_order_is_told_on_both_ways_from_its_making_to_its_end() {
         assert_eq!(source.next().await, Some(sent), "the same on the other way");
     }
     // What is in the stream is not in the outbox any more.
-    assert_eq!(shop.sql("SELECT count(*) FROM outbox").await, "0");
+    until("the outbox is empty", async || shop.sql("SELECT count(*) FROM outbox").await == "0").await;
 }
 
 #[tokio::test]

@@ -69,6 +69,33 @@ async fn of_those_who_take_a_step_at_once_one_is_told() {
 }
 
 #[tokio::test]
+async fn what_is_told_has_a_plain_type_and_a_bounded_length_as_text() {
+    let shop = quiet().await;
+    let session = shop.session().await;
+    let insert = async |kind: &str, payload: &str| {
+        let row = format!("'orders', '1', 1, E'{kind}', {payload}");
+        let sql = format!("INSERT INTO outbox (topic, key, seq, type, payload) VALUES ({row})");
+        session.batch_execute(&sql).await
+    };
+    // As text: {"x": "…"}
+    let long = |bytes: usize| format!("jsonb_build_object('x', repeat('y', {}))", bytes - 9);
+    for (kind, payload) in [
+        ("order.created", "'[]'"),
+        ("order.created", &*long(4_097)),
+        // A few bytes as the table has them, and 131,000 digits for who reads them.
+        ("order.created", r#"'{"x": 1e131071}'"#),
+        (r"order.created\ndata: {}\n\n", "'{}'"),
+        (r"order.created\r", "'{}'"),
+        ("order created", "'{}'"),
+        ("", "'{}'"),
+    ] {
+        let refused = insert(kind, payload).await.expect_err(payload);
+        assert_eq!(refused.code(), Some(&SqlState::CHECK_VIOLATION), "{kind}: {payload}");
+    }
+    insert("order.status_changed", &long(4_096)).await.expect("the longest");
+}
+
+#[tokio::test]
 async fn a_service_tells_of_its_own_topic_and_takes_nothing_back() {
     let shop = quiet().await;
     ordered(&shop, 2).await;

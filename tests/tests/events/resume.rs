@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 
 use http::Method;
 use serde_json::{Value, json};
 use wasmyard_tests::component::rebuilt;
-use wasmyard_tests::{EventSource, Listener, Session, Shop, at_once, components, until};
+use wasmyard_tests::{EventSource, Heard, Listener, Session, Shop, at_once, components, until};
 
 use crate::{SSE, WS, told};
 
@@ -15,6 +15,12 @@ use crate::{SSE, WS, told};
 const EVENTS: i64 = 10_000;
 /// The first order of which they tell; no real order comes so far.
 const FIRST: i64 = 1_000_000;
+/// Those that are told at once; a third of them is for each customer.
+const PART: i64 = 100;
+/// How often the orders component is swapped meanwhile.
+const SWAPS: i64 = 5;
+/// Those told from one swap to the next.
+const PARTS: i64 = EVENTS / SWAPS / PART;
 /// How often each of the four listeners is cut off.
 const CUTS: usize = 25;
 
@@ -96,63 +102,99 @@ async fn a_history_that_was_trimmed_is_said_to_have_a_gap() {
     assert!(metrics.text().contains(gaps), "{}", metrics.text());
 }
 
+/// How far each listener has come: the newest event of the long story, and the newest order
+/// that was really made.
+#[derive(Default)]
+struct Progress {
+    told: AtomicI64,
+    real: AtomicI64,
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn a_hundred_cuts_and_many_swaps_cost_no_event_and_double_none() {
+async fn a_hundred_cuts_and_a_swap_every_two_thousand_events_cost_none_and_double_none() {
     let shop = Arc::new(Shop::builder().tokens_required().start().await);
+    // Enough for alice, who orders as long as a swap takes.
+    shop.sql("UPDATE products SET stock = 1000000 WHERE id = 10").await;
     let mut sessions = Vec::new();
     for name in ["alice", "bob", "charlie", "diana"] {
         sessions.push(shop.login(name).await);
     }
-    let done = Arc::new(AtomicBool::new(false));
-
-    // Three customers in turn; and between the swaps, alice orders by herself.
-    let swaps = tokio::spawn({
-        let (shop, done, alice) = (shop.clone(), done.clone(), sessions[0].clone());
-        async move {
-            let (operator, mut ordered) = (shop.operator(), BTreeSet::new());
-            while !done.load(Relaxed) || ordered.len() < 5 {
-                let mark = u8::try_from(ordered.len() % 200).expect("small");
-                operator.deployed("orders", rebuilt(components::ORDERS, mark)).await;
-                let body = json!({ "product_id": 10, "quantity": 1 });
-                let made = alice.send(&shop, Method::POST, "/api/v1/orders", &body).await;
-                assert_eq!(made.status, 201, "{made:?}");
-                ordered.insert(made.json()["id"].as_i64().expect("an id"));
-            }
-            ordered
-        }
-    });
+    let heard: Arc<[Progress; 4]> = Arc::default();
     let listeners = sessions.iter().zip(0..).map(|(session, which)| {
-        let (shop, session) = (shop.clone(), session.clone());
-        async move { (which, listen(&shop, &session, which).await) }
+        let (shop, session, heard) = (shop.clone(), session.clone(), heard.clone());
+        async move { (which, listen(&shop, &session, which, &heard[which]).await) }
     });
     let listeners = at_once(listeners.collect::<Vec<_>>());
-    for from in (FIRST..FIRST + EVENTS).step_by(200) {
-        told(&shop, from..from + 200, &[1, 2, 3]).await;
+
+    // Everything that is told is heard before the next part is: the cuts and the swaps are
+    // spread over the whole of it.
+    let part = async |from: i64| {
+        told(&shop, from..from + PART, &[1, 2, 3]).await;
+        let newest = |which: i64| (from..from + PART).rev().find(|number| is_for(*number, which));
+        let all = async || {
+            (0..4).zip(&*heard).all(|(which, heard)| Some(heard.told.load(Relaxed)) >= newest(which))
+        };
+        until("a part is heard", all).await;
+    };
+    let order = async || {
+        let body = json!({ "product_id": 10, "quantity": 1 });
+        let made = sessions[0].send(&shop, Method::POST, "/api/v1/orders", &body).await;
+        assert_eq!(made.status, 201, "{made:?}");
+        let order = made.json()["id"].as_i64().expect("an id");
+        let all = async || [&heard[0], &heard[3]].iter().all(|heard| heard.real.load(Relaxed) >= order);
+        until("the order is heard", all).await;
+        order
+    };
+    let mut ordered = BTreeSet::new();
+    for swap in 0..SWAPS {
+        let from = FIRST + swap * EVENTS / SWAPS;
+        let mut parts = (0..PARTS).map(|part| from + part * PART);
+        let deploy = tokio::spawn({
+            let shop = shop.clone();
+            let build = rebuilt(components::ORDERS, u8::try_from(swap).expect("few"));
+            async move { shop.operator().deployed("orders", build).await }
+        });
+        for from in parts.by_ref().take(5) {
+            part(from).await;
+            ordered.insert(order().await);
+        }
+        while !deploy.is_finished() {
+            ordered.insert(order().await);
+        }
+        deploy.await.expect("a swap");
+        for from in parts {
+            part(from).await;
+            ordered.insert(order().await);
+        }
     }
-    done.store(true, Relaxed);
-    let ordered = swaps.await.expect("the swaps");
     // What all of them wait for.
     told(&shop, FIRST + EVENTS..FIRST + EVENTS + 3, &[1, 2, 3]).await;
 
-    let mut total = 0;
-    for (which, heard) in listeners.join_all().await {
-        let of_user = |number: i64| which == 3 || number % 3 == which;
-        let mut expected: Vec<i64> = (FIRST..FIRST + EVENTS + 3).filter(|number| of_user(*number)).collect();
-        if which == 0 || which == 3 {
-            expected.extend(&ordered);
-        }
+    let (mut total, mut connections) = (0, 0);
+    for (which, (heard, opened)) in listeners.join_all().await {
+        let which = i64::try_from(which).expect("few");
+        let expected = (FIRST..FIRST + EVENTS + 3).filter(|number| is_for(*number, which));
+        // All told in their order, and real ones in theirs: both are waited for.
+        let (real, told): (Vec<i64>, Vec<i64>) = heard.iter().partition(|number| **number < FIRST);
+        assert_eq!(told, expected.collect::<Vec<_>>(), "listener {which}");
+        // Alice's.
+        let of_listener =
+            if which == 0 || which == 3 { ordered.iter().copied().collect() } else { Vec::new() };
+        assert_eq!(real, of_listener, "listener {which}");
         total += heard.len();
-        // Alice's own orders may have come at any time; the others came in their order.
-        let (mut real, in_order): (Vec<i64>, Vec<i64>) =
-            heard.into_iter().partition(|number| *number < FIRST);
-        assert!(in_order.is_sorted_by(|a, b| a < b), "listener {which}: in order, and none twice");
-        let mut all = in_order;
-        all.append(&mut real);
-        all.sort_unstable();
-        expected.sort_unstable();
-        assert_eq!(all, expected, "listener {which}");
+        connections += opened;
     }
-    println!("{} swaps, {total} events heard over {} connections", ordered.len(), 4 * (CUTS + 1));
+    assert!(connections >= 4 * (CUTS + 1), "each was cut so often");
+    println!(
+        "{EVENTS} events and {} orders, {SWAPS} swaps: {total} heard over {connections} connections, none missing, \
+         none twice, none of somebody else's",
+        ordered.len()
+    );
+}
+
+/// Whose events a listener hears: the first three are customers, the last one sees all.
+fn is_for(number: i64, which: i64) -> bool {
+    which == 3 || number % 3 == which
 }
 
 /// One connection, of either kind.
@@ -162,28 +204,45 @@ enum Connection {
 }
 
 impl Connection {
-    async fn next(&mut self) -> Value {
+    /// The next message; `None` when the host has found the client to be slow, which on a busy
+    /// machine is one more cut.
+    async fn next(&mut self) -> Option<Value> {
         match self {
-            Self::Socket(socket) => socket.message().await,
-            Self::Source(source) => source.next().await.expect("nobody but the client cuts").data,
+            Self::Socket(socket) => match socket.hear().await {
+                Heard::Message(message) => Some(message),
+                Heard::Closed(1013, _) => None,
+                end => panic!("nobody but the client cuts: {end:?}"),
+            },
+            Self::Source(source) => {
+                let event = source.next().await.expect("an event, or why there is none");
+                if event.kind != "closed" {
+                    return Some(event.data);
+                }
+                assert_eq!(event.data["code"], 1013, "nobody but the client cuts");
+                None
+            }
         }
     }
 }
 
-/// Listens until the last event comes, and is cut off again and again.
-async fn listen(shop: &Shop, session: &Session, which: i64) -> Vec<i64> {
-    let ends = FIRST + EVENTS..FIRST + EVENTS + 3;
-    let last = ends.rev().find(|number| which == 3 || number % 3 == which).expect("one of three");
+/// Listens until the last event comes, and is cut off again and again: at even distances but for
+/// some chance, and twice in a row now and then. Gives what it heard, and over how many
+/// connections.
+async fn listen(shop: &Shop, session: &Session, which: usize, progress: &Progress) -> (Vec<i64>, usize) {
+    let of_which = i64::try_from(which).expect("few");
+    let last = (FIRST + EVENTS..FIRST + EVENTS + 3).rev().find(|number| is_for(*number, of_which));
+    let events = if which == 3 { EVENTS } else { EVENTS / 3 };
+    let distance = usize::try_from(events).expect("few") / (CUTS + 1);
+    let mut random = fastrand::Rng::with_seed(which as u64);
+    let mut cuts: Vec<usize> = (1..=CUTS).map(|cut| cut * distance - random.usize(..distance / 2)).collect();
+    (4..CUTS).step_by(5).for_each(|twice| cuts[twice] = cuts[twice - 1]);
+    let mut cuts = cuts.into_iter().peekable();
+
     let (dialer, bearer) = (shop.dialer(), format!("Bearer {}", session.access));
     let (mut after, mut heard) = ("0-0".to_owned(), Vec::new());
-    let mut random = which.unsigned_abs() + 1;
-    for cut in 0..=CUTS {
-        // Of a linear congruential generator the upper bits are the good ones.
-        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        // So few that nobody is through before the last cut.
-        let count = if cut == CUTS { u64::MAX } else { (random >> 33) % 120 };
-        let mut connection = match cut % 2 {
-            0 => {
+    for opened in 1.. {
+        let mut connection = match opened % 2 {
+            1 => {
                 let socket = dialer.open_as(session, &format!("{WS}?after={after}")).await;
                 Connection::Socket(Box::new(socket))
             }
@@ -192,19 +251,20 @@ async fn listen(shop: &Shop, session: &Session, which: i64) -> Vec<i64> {
                 Connection::Source(shop.event_source(SSE, &fields).await)
             }
         };
-        for _ in 0..count {
-            let event = connection.next().await;
+        while cuts.next_if(|cut| heard.len() >= *cut).is_none() {
+            let Some(event) = connection.next().await else { break };
             assert_ne!(event["type"], "gap", "{event}");
             after = event["id"].as_str().expect("a place").to_owned();
-            if let Some(order) = event["order_id"].as_i64() {
-                heard.push(order);
-                if order == last {
-                    return heard;
-                }
+            let Some(order) = event["order_id"].as_i64() else { continue };
+            heard.push(order);
+            if Some(order) == last {
+                return (heard, opened);
             }
+            let of_kind = if order < FIRST { &progress.real } else { &progress.told };
+            of_kind.store(order, Relaxed);
         }
     }
-    heard
+    unreachable!("the last event comes")
 }
 
 #[tokio::test]
