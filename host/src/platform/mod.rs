@@ -33,6 +33,7 @@ use crate::router::{CurrentRouter, Handler, Router, Settings};
 use crate::runtime::component::ComponentStore;
 use crate::runtime::{Engine, Service, Start, Terms};
 use crate::telemetry::ServiceStats;
+use crate::telemetry::trace::Tracer;
 
 /// How often idle instances are looked for.
 const IDLE_SWEEP: Duration = Duration::from_secs(5);
@@ -142,6 +143,11 @@ impl Platform {
     pub fn background(&self, service: &str) -> Option<(Arc<Service>, Duration)> {
         let background = self.manifest.load().services.get(service)?.background?;
         Some((self.services.load().get(service)?.clone(), background.every))
+    }
+
+    /// Who records traces, if anybody does.
+    pub fn tracer(&self) -> Option<&Arc<Tracer>> {
+        self.backends.tracer()
     }
 
     /// Whose turn it is; `None` without a database.
