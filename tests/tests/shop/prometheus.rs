@@ -186,7 +186,7 @@ impl<'a> Selector<'a> {
         let starts = starts.filter(|at| !text[..*at].ends_with(part_of_name));
         let named = starts.filter_map(|at| {
             let rest = &text[at..];
-            let name = &rest[..rest.find(|c| !part_of_name(c)).unwrap_or(rest.len())];
+            let name = &rest[..rest.find(|c: char| !part_of_name(c)).unwrap_or(rest.len())];
             let is_metric = name.starts_with("wasmyard_") || name.starts_with("wasmyard:");
             let braces = rest[name.len()..].strip_prefix('{').and_then(|rest| rest.split_once("\"}"));
             let labels = braces.map(|(labels, _)| labels.split("\",").filter_map(Self::label).collect());
