@@ -8,4 +8,4 @@ cd "$(dirname "$0")/.."
 command -v promtool >/dev/null 2>&1 || scripts/setup.sh --for-tests
 cd deploy/prometheus
 promtool check config prometheus.yml
-promtool test rules rules_test.yml
+promtool test rules rules_test.yml rules_days_test.yml

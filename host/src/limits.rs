@@ -140,9 +140,12 @@ pub const LOG_LINES_MAX: usize = 1_000;
 /// Bytes of those lines.
 pub const LOG_BYTES_MAX: usize = 256 * KIB;
 /// Log lines of the whole host that may wait to be written: a second's worth at full
-/// load, about 16 MiB.
+/// load.
 pub const LOG_LINES_WAITING_MAX: usize = 65_536;
-/// One printed line; a longer one is cut into several.
+/// And their bytes: 256 for each of them, as the line of a request has.
+pub const LOG_BYTES_WAITING_MAX: usize = 16 * MIB;
+/// One printed line; a longer one is cut into several. What a guest logs with fields is cut
+/// there, message and fields together.
 pub const LOG_LINE_BYTES_MAX: usize = 8 * KIB;
 /// Wasm stack: deep recursion ends here, well before the host's own stack.
 pub const WASM_STACK_BYTES: usize = 512 * KIB;
@@ -335,8 +338,15 @@ pub const SAMPLE_RATIO: f64 = 1.0;
 /// Ended spans that wait to be sent: some 10 MiB, and a second of 1,000 recorded requests.
 /// Beyond it spans are dropped and counted.
 pub const SPANS_WAITING_MAX: usize = 8_192;
-/// Spans that are sent together: some 500 KiB, where collectors take 4 MiB at once.
+/// And their bytes: 2 KiB for each. Spans with much that a guest has given are fewer.
+pub const SPANS_WAITING_BYTES_MAX: usize = 16 * MIB;
+/// Spans that are sent together: some 500 KiB.
 pub const SPANS_BATCH_MAX: usize = 512;
+/// And their bytes, but for the last one's: collectors take 4 MiB at once.
+pub const SPANS_BATCH_BYTES_MAX: usize = 2 * MIB;
+/// Spans of one trace in which nothing has happened yet, and which may not be kept: some ten
+/// of an idle turn in the background.
+pub const SPANS_HELD_MAX: usize = 64;
 /// How long a span waits for others to be sent with it.
 pub const SPANS_DELAY: Duration = Duration::from_secs(1);
 /// Time to send a batch, attempts after a failure included.
@@ -358,8 +368,13 @@ pub const SPAN_EVENT_ATTRIBUTES_MAX: usize = 8;
 pub const SPAN_NAME_BYTES_MAX: usize = 128;
 /// A text that a guest gives, and what a client says of itself.
 pub const SPAN_TEXT_BYTES_MAX: usize = KIB;
+/// All that a guest gives to one span, its attributes and events together: far more than
+/// anybody reads.
+pub const SPAN_GIVEN_BYTES_MAX: usize = 32 * KIB;
 /// A statement's text: more than the longest of the shop's.
 pub const SPAN_SQL_BYTES_MAX: usize = 4 * KIB;
+/// A statement's summary, as OpenTelemetry bounds it.
+pub const SPAN_SUMMARY_BYTES_MAX: usize = 255;
 
 // ---- Events -----------------------------------------------------------------
 
@@ -518,6 +533,9 @@ pub const BACKGROUND_RENEWAL: Duration = Duration::from_millis(800);
 pub const BACKGROUND_LOOK: Duration = Duration::from_millis(500);
 /// The pause after a turn could not be taken, because the database is away.
 pub const BACKGROUND_RETRY: Duration = Duration::from_secs(1);
+/// How often a service is asked how much work of its is parked, for the metrics: an alert
+/// comes in a minute, and a turn's statements are not doubled.
+pub const BACKGROUND_COUNT_PERIOD: Duration = Duration::from_secs(15);
 /// The shortest wait for a turn that another host seems to be giving back this moment.
 pub const BACKGROUND_WAIT_MIN: Duration = Duration::from_millis(10);
 /// Characters of the name of an event that a service counts by itself.

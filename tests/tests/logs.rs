@@ -2,12 +2,16 @@
 //! secret at any level.
 
 use std::fs;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 use http::Method;
 use serde_json::{Value, json};
 use wasmyard::testing::servers::{TestPostgres, TestRedis};
 use wasmyard_tests::component::hostile;
-use wasmyard_tests::{Answer, Collector, Logs, Project, Session, Shop, client, components};
+use wasmyard_tests::{
+    Answer, Collector, Logs, Project, Session, Shop, client, components, eventually, until,
+};
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const REDIS_PASSWORD: &str = "of-redis-6c3a";
@@ -16,8 +20,9 @@ const WRONG_PASSWORD: &str = "of-nobody-77e0";
 const COLLECTOR_KEY: &str = "of-the-collector-20bf";
 const ROLE_SECRET: &str = "of-the-roles-5ad8-0123456789";
 const AUTH_KEY: &str = "of-the-tokens-8e41-0123456789abcdef";
-/// Everything but the compiler, which tells of each instruction.
-const FILTER: &str = "trace,cranelift_codegen=warn,cranelift_frontend=warn,regalloc2=warn,wasmtime=warn,wasmtime_internal_cranelift=warn,wasmtime_environ=warn";
+/// Everything but the compiler, which tells of each instruction; with wishes for the modules
+/// that would tell of parameters and fields.
+const FILTER: &str = "trace,tokio_postgres::query=trace,h2::codec=trace,hyper_util::client=trace,cranelift_codegen=warn,cranelift_frontend=warn,regalloc2=warn,wasmtime=warn,wasmtime_internal_cranelift=warn,wasmtime_environ=warn";
 const QUERY: &str = "of-a-query-3f09";
 
 #[tokio::test(flavor = "multi_thread")]
@@ -73,6 +78,10 @@ async fn a_host_logs_json_with_ids_and_no_secret_at_any_level() {
     assert_eq!(access["path"], "/api/v1/auth/me");
     assert!(lines.iter().any(|line| line["level"] == "TRACE" || line["level"] == "DEBUG"), "{log}");
 
+    let keys = collector.headers();
+    let key = |headers: &http::HeaderMap| headers.get("x-api-key").is_some_and(|key| key == COLLECTOR_KEY);
+    assert!(!keys.is_empty() && keys.iter().all(key), "the collector was not sent its key: {keys:?}");
+
     let owner = database.split(['/', ':', '@']).nth(4).expect("the owner's password");
     let spans = format!("{:?}", collector.spans());
     for secret in [
@@ -111,4 +120,25 @@ async fn every_line_of_a_request_has_its_trace() {
     for line in lines {
         assert_eq!(line.fields.get("trace_id").map(String::as_str), Some(TRACE), "{line:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_its_client_gives_up_has_its_line_and_its_time() {
+    let logs = Logs::capture();
+    let mut waits = hostile(components::WAITS_FOR_EVER);
+    // It is the client that loses its patience.
+    waits.limits.request_timeout = Duration::from_secs(600);
+    let shop = Shop::builder().service(waits).start().await;
+    let service = shop.service("hostile");
+    let instances = service.instances();
+    let measured = instances.worked.count();
+    tokio::select! {
+        answer = shop.get("/work") => panic!("an answer: {answer:?}"),
+        () = until("the guest works on it", async || instances.busy.load(Relaxed) > 0) => {}
+    }
+    let line = eventually("its line", async || logs.with("abandoned", "true").pop()).await;
+    assert_eq!(line.target, "access");
+    assert_eq!(line.fields.get("path").map(String::as_str), Some("/work"));
+    assert_eq!(line.fields.get("client").map(String::as_str), Some("127.0.0.1"));
+    until("its time counts", async || instances.worked.count() > measured).await;
 }

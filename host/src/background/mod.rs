@@ -19,11 +19,13 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 pub use lease::{Leases, Turn};
 
 use crate::limits::{
-    BACKGROUND_LEASE, BACKGROUND_LOOK, BACKGROUND_RENEWAL, BACKGROUND_RETRY, BACKGROUND_WAIT_MIN,
+    BACKGROUND_COUNT_PERIOD, BACKGROUND_LEASE, BACKGROUND_LOOK, BACKGROUND_RENEWAL, BACKGROUND_RETRY,
+    BACKGROUND_WAIT_MIN,
 };
 use crate::platform::Platform;
 use crate::runtime::Service;
 use crate::telemetry::TurnOutcome;
+use crate::telemetry::trace::Tracer;
 
 /// Gives turns until the platform drains, and ends when the last of them has. Dropped, it
 /// ends those that are running.
@@ -51,7 +53,7 @@ pub fn give_turns(platform: &Arc<Platform>) -> impl Future<Output = ()> + Send +
 /// Gives one service its turns, for as long as the manifest in force wants it to.
 async fn follow(platform: Weak<Platform>, name: String) {
     let Some(draining) = platform.upgrade().map(|platform| platform.draining().clone()) else { return };
-    let mut failing = false;
+    let (mut failing, mut counted) = (false, None);
     loop {
         let wait = {
             let Some(platform) = platform.upgrade() else { return };
@@ -60,12 +62,18 @@ async fn follow(platform: Weak<Platform>, name: String) {
             else {
                 return;
             };
+            // By every host, whosever the turns are: the numbers of one that has none would
+            // be those of long ago.
+            if counted.is_none_or(|at: Instant| at.elapsed() >= BACKGROUND_COUNT_PERIOD) {
+                counted = Some(Instant::now());
+                count_parked(&service).await;
+            }
             let asked = Instant::now();
             match leases.take(&name).await {
                 Ok(Turn::Now(token)) => {
                     failing = false;
                     let held = Held { leases, token, until: asked + BACKGROUND_LEASE };
-                    turn(&service, held, time, every).await;
+                    turn(&service, held, time, (every, platform.tracer())).await;
                     every
                 }
                 // Another host's turn may end early.
@@ -92,13 +100,20 @@ struct Held<'a> {
     until: Instant,
 }
 
-async fn turn(service: &Arc<Service>, held: Held<'_>, time: Duration, every: Duration) {
+async fn turn(
+    service: &Arc<Service>,
+    held: Held<'_>,
+    time: Duration,
+    (every, tracer): (Duration, Option<&Arc<Tracer>>),
+) {
     let begun = Instant::now();
     let deadline = begun + time;
     let name = &**service.name();
     let Held { leases, token, .. } = held;
+    let traced = tracer.map(|tracer| tracer.work(service.name(), "background"));
+    let (span, trace) = traced.unwrap_or_default();
     let outcome = tokio::select! {
-        ran = service.run_background(token, deadline) => match ran {
+        ran = service.run_background_in(trace, token, deadline) => match ran {
             Ok(Ok(())) => TurnOutcome::Done,
             // The guest has said why in a line of its own.
             Ok(Err(_)) => TurnOutcome::Failed,
@@ -113,6 +128,14 @@ async fn turn(service: &Arc<Service>, held: Held<'_>, time: Duration, every: Dur
             TurnOutcome::Lost
         }
     };
+    span.end_with(|span| {
+        span.set("wasmyard.background.token", i64::try_from(token).unwrap_or(i64::MAX));
+        match outcome {
+            TurnOutcome::Done => {}
+            TurnOutcome::Failed => span.fail("failed", "the turn failed"),
+            TurnOutcome::Lost => span.fail("lost", "the turn was ended: it may be another host's"),
+        }
+    });
     service.stats().turns().add(outcome, begun.elapsed());
     if outcome != TurnOutcome::Lost
         && let Err(error) = leases.give_back(name, token, every).await
@@ -136,5 +159,14 @@ impl Held<'_> {
                 Ok(Err(_)) => return,
             }
         }
+    }
+}
+
+/// Counts what waits for an operator. A service that does not say is asked again later.
+async fn count_parked(service: &Arc<Service>) {
+    match service.parked(Instant::now() + service.limits().request_timeout).await {
+        Ok(Ok(parked)) => service.stats().turns().parked_now(parked.len() as u64),
+        Ok(Err(why)) => tracing::debug!(service = &**service.name(), "what is parked is not known: {why}"),
+        Err(why) => tracing::debug!(service = &**service.name(), "what is parked is not known: {why}"),
     }
 }

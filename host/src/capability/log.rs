@@ -97,17 +97,24 @@ impl LogSink {
         self.lock().flush();
     }
 
-    /// A line through the `log` interface.
+    /// A line through the `log` interface. What is longer than a line may be is cut, and paid
+    /// for in full.
     pub fn write(
         &self,
         level: Level,
         message: &str,
         fields: &[(String, String)],
     ) -> Result<(), LogLimitReached> {
-        let fields_bytes: usize = fields.iter().map(|(name, value)| name.len() + value.len()).sum();
+        let bytes =
+            message.len() + fields.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
         let mut state = self.lock();
-        state.spend(message.len() + fields_bytes)?;
-        state.emit(level, message, fields);
+        state.spend(bytes)?;
+        if bytes <= LOG_LINE_BYTES_MAX {
+            state.emit(level, message, fields);
+        } else {
+            let message = cut(message, LOG_LINE_BYTES_MAX);
+            state.emit(level, message, &first_of(fields, LOG_LINE_BYTES_MAX - message.len()));
+        }
         Ok(())
     }
 
@@ -205,6 +212,22 @@ impl State {
     }
 }
 
+/// At most so many bytes, cut between characters.
+fn cut(text: &str, bytes_max: usize) -> &str {
+    &text[..text.floor_char_boundary(bytes_max)]
+}
+
+/// The first of the fields, as many as fit into so many bytes, the last of them cut.
+fn first_of(fields: &[(String, String)], mut bytes_max: usize) -> Vec<(String, String)> {
+    let fit = |(name, value): &(String, String)| {
+        let left = bytes_max.checked_sub(name.len()).filter(|left| *left > 0)?;
+        let value = cut(value, left);
+        bytes_max = left - value.len();
+        Some((name.clone(), value.to_owned()))
+    };
+    fields.iter().map_while(fit).collect()
+}
+
 impl log::Host for Context {
     fn write(&mut self, level: Level, message: String, fields: Vec<(String, String)>) -> Result<()> {
         Ok(self.log.write(level, &message, &fields)?)
@@ -271,5 +294,46 @@ impl AsyncWrite for PrintStream {
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut TaskContext<'_>) -> Poll<std::io::Result<()>> {
         Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Heard(Mutex<Vec<Line>>);
+
+    impl Listener for Heard {
+        fn hear(&self, line: Line) {
+            self.0.lock().unwrap().push(line);
+        }
+    }
+
+    #[test]
+    fn a_line_with_fields_is_no_longer_than_a_printed_one() {
+        let heard = Arc::new(Heard(Mutex::default()));
+        let sink = LogSink::new("users".into(), "0".into(), Some(heard.clone()));
+        let field = |name: &str, bytes: usize| (name.to_owned(), "ü".repeat(bytes / 2));
+        for (message_bytes, fields) in [
+            (LOG_LINE_BYTES_MAX * 2, vec![field("a", 100)]),
+            (100, vec![field("a", 100), field("b", LOG_LINE_BYTES_MAX), field("c", 100)]),
+            (100, vec![field("a", 100), field("b", 100)]),
+        ] {
+            sink.write(Level::Info, &"ä".repeat(message_bytes / 2), &fields).unwrap();
+        }
+        let lines = heard.0.lock().unwrap();
+        let bytes = |line: &Line| {
+            line.message.len()
+                + line.fields.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>()
+        };
+        assert!(lines.iter().all(|line| bytes(line) <= LOG_LINE_BYTES_MAX));
+        let fields: Vec<_> = lines.iter().map(|line| line.fields.len()).collect();
+        assert_eq!(fields, [0, 2, 2]);
+        assert!(bytes(&lines[1]) > LOG_LINE_BYTES_MAX - 2 && bytes(&lines[2]) == 302);
+        drop(lines);
+        // What was cut off is paid for: 256 KiB are 16 such lines.
+        let long = "a".repeat(LOG_LINE_BYTES_MAX * 2);
+        let written = (0..100).take_while(|_| sink.write(Level::Info, &long, &[]).is_ok()).count();
+        assert!(written < 17, "{written}");
     }
 }

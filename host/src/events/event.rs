@@ -42,6 +42,9 @@ impl fmt::Display for Cursor {
     }
 }
 
+/// What stands before the last member of an event's JSON.
+pub(super) const TRACEPARENT: &str = r#","traceparent":"#;
+
 /// An event, as it is told. All subscribers share it.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Event {
@@ -60,6 +63,13 @@ pub struct Event {
 }
 
 impl Event {
+    /// The trace that it comes of: the last member of what the host has written.
+    pub(super) fn traceparent(&self) -> Option<&str> {
+        let json = str::from_utf8(&self.json).ok()?;
+        let (_, member) = json.rsplit_once(TRACEPARENT)?;
+        member.strip_prefix('"')?.strip_suffix("\"}")
+    }
+
     /// What it counts for in a queue.
     pub fn bytes(&self) -> usize {
         self.json.len()
@@ -69,6 +79,20 @@ impl Event {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_event_knows_the_trace_that_it_comes_of() {
+        let traceparent = |json: &'static str| {
+            let (key, kind) = ("1".into(), "order.created".into());
+            let (id, before, json) = (Cursor::START, Cursor::START, Bytes::from_static(json.as_bytes()));
+            let event = Event { id, before, subject: None, key, kind, json };
+            event.traceparent().map(str::to_owned)
+        };
+        let of_client = r#"{"id":"1-0","note":",\"traceparent\":\"00-no\"}","traceparent":"00-4b-0f-01"}"#;
+        assert_eq!(traceparent(of_client).as_deref(), Some("00-4b-0f-01"));
+        assert_eq!(traceparent(r#"{"id":"1-0","seq":1,"traceparent":null}"#), None);
+        assert_eq!(traceparent(r#"{"id":"1-0"}"#), None);
+    }
 
     #[test]
     fn a_cursor_is_two_numbers_and_nothing_else() {

@@ -41,6 +41,7 @@
 //! | `request`, `origin` | what a client asks for, and whether its page may |
 //! | `message` | what a subscriber reads |
 //! | `sse`, `handshake`, `websocket` | the two ways to read it |
+//! | `traced` | the spans of rows and events |
 //! | `topic` | all of it together, for one service |
 
 mod event;
@@ -65,6 +66,7 @@ mod tail;
 #[cfg(test)]
 mod tests;
 mod topic;
+mod traced;
 pub(crate) mod websocket;
 
 pub use event::{BadCursor, Cursor, Event};

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use tokio::time::timeout;
 use tokio_postgres::{Client, Statement};
 
-use super::event::Cursor;
+use super::event::{Cursor, TRACEPARENT};
 use crate::capability::postgres::OwnerSession;
 use crate::limits::{OUTBOX_BATCH, OUTBOX_SILENCE_MAX, POSTGRES_STATEMENT_GRACE, POSTGRES_STATEMENT_TIMEOUT};
 
@@ -69,8 +69,10 @@ pub(super) struct Row {
     pub(super) key: String,
     pub(super) kind: String,
     pub(super) subject: Option<String>,
-    /// The event but for its id.
-    pub(super) json: Vec<u8>,
+    /// The event but for its id and the trace that it is in, with which it ends.
+    pub(super) json: String,
+    /// That trace: of who wrote the row, until it is sent in a span of its own.
+    pub(super) traceparent: Option<String>,
     /// How long it has waited, in seconds.
     pub(super) age_s: f64,
 }
@@ -159,26 +161,34 @@ async fn count(client: &Client, topic: &str) -> anyhow::Result<u64> {
 /// The members in the order in which they are told; the service's own are in the middle.
 fn row(row: &tokio_postgres::Row) -> anyhow::Result<Row> {
     let (kind, payload): (String, &str) = (row.try_get(3)?, row.try_get(5)?);
-    let (traceparent, occurred_at): (Option<&str>, &str) = (row.try_get(6)?, row.try_get(7)?);
+    let occurred_at: &str = row.try_get(7)?;
     // An object as Postgres writes it: the table takes nothing else.
     let own = payload.strip_prefix('{').and_then(|payload| payload.strip_suffix('}')).unwrap_or_default();
     let comma = if own.is_empty() { "" } else { "," };
     let json = format!(
-        r#"{{"type":{},{own}{comma}"seq":{},"occurred_at":{},"traceparent":{}}}"#,
+        r#"{{"type":{},{own}{comma}"seq":{},"occurred_at":{}"#,
         serde_json::to_string(&kind)?,
         row.try_get::<_, i32>(2)?,
         serde_json::to_string(occurred_at)?,
-        serde_json::to_string(&traceparent)?,
     );
     Ok(Row {
         number: row.try_get(0)?,
         occurred_us: row.try_get(9)?,
         key: row.try_get(1)?,
         subject: row.try_get(4)?,
-        json: json.into_bytes(),
+        json,
+        traceparent: row.try_get(6)?,
         age_s: row.try_get(8)?,
         kind,
     })
+}
+
+impl Row {
+    /// The whole event but for its id.
+    pub(super) fn told(&self) -> String {
+        let traceparent = serde_json::Value::from(self.traceparent.as_deref());
+        format!(r#"{}{TRACEPARENT}{traceparent}}}"#, self.json)
+    }
 }
 
 /// The server ends a statement by itself; this is for a server that is gone.

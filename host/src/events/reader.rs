@@ -9,6 +9,7 @@ use tokio::time::{sleep, timeout};
 
 use super::hub::Hub;
 use super::stream::{self, Stream};
+use super::traced::Traced;
 use crate::limits::{EVENTS_READ_BATCH, EVENTS_READ_WAIT, EVENTS_RETRY_PAUSE, REDIS_COMMAND_TIMEOUT};
 
 /// Events that are handed on before others of the worker thread have their turn.
@@ -16,11 +17,11 @@ const TOLD_AT_ONCE: usize = 16;
 
 /// Reads until it is dropped. A connection that breaks is replaced, and the reading goes on
 /// after the last event.
-pub(super) async fn read(stream: Arc<Stream>, hub: Arc<Hub>) {
+pub(super) async fn read(stream: Arc<Stream>, hub: Arc<Hub>, traced: Option<Traced>) {
     let mut failing = false;
     loop {
         let why = match connect(&stream).await {
-            Ok(connection) => follow(&stream, &hub, connection, &mut failing).await,
+            Ok(connection) => follow(&stream, (&hub, traced.as_ref()), connection, &mut failing).await,
             Err(why) => why,
         };
         if !failing {
@@ -43,7 +44,7 @@ async fn connect(stream: &Stream) -> Result<MultiplexedConnection, String> {
 /// Returns why it cannot go on.
 async fn follow(
     stream: &Stream,
-    hub: &Hub,
+    (hub, traced): (&Hub, Option<&Traced>),
     mut connection: MultiplexedConnection,
     failing: &mut bool,
 ) -> String {
@@ -70,7 +71,9 @@ async fn follow(
         };
         for (count, event) in events.into_iter().enumerate() {
             position = event.id;
+            let processing = traced.map(|traced| traced.process(&event)).unwrap_or_default();
             hub.tell(event);
+            processing.end();
             if count % TOLD_AT_ONCE == TOLD_AT_ONCE - 1 {
                 tokio::task::yield_now().await;
             }

@@ -16,11 +16,13 @@ use super::event::Cursor;
 use super::outbox::{self, Outbox, Row, Term};
 use super::stats::EventStats;
 use super::stream::Stream;
+use super::traced::Traced;
 use crate::capability::postgres::OwnerSession;
 use crate::capability::redis::Error;
 use crate::limits::{
     OUTBOX_BATCH, OUTBOX_COUNT_PERIOD, OUTBOX_LOOK_PERIOD, OUTBOX_RETRY_PAUSE, OUTBOX_TAKEOVER_PERIOD,
 };
+use crate::telemetry::trace::Span;
 
 /// Moves the rows of one topic.
 pub(super) struct Relay {
@@ -29,6 +31,7 @@ pub(super) struct Relay {
     pub(super) session: OwnerSession,
     pub(super) stream: Arc<Stream>,
     pub(super) stats: Arc<EventStats>,
+    pub(super) traced: Option<Traced>,
 }
 
 /// Why a term has ended.
@@ -116,13 +119,16 @@ impl Relay {
     }
 
     async fn step(&self, outbox: &Outbox, fence: i64, position: &mut Cursor) -> Result<usize, Ended> {
-        let rows = outbox.look().await?;
+        let mut rows = outbox.look().await?;
         let full = rows.len() == OUTBOX_BATCH as usize;
         self.stats.waiting.store(if full { outbox.waiting().await? } else { rows.len() as u64 }, Relaxed);
         let Some(oldest) = rows.first() else { return Ok(0) };
         self.stats.lag(oldest.age_s);
 
+        // Dropped where the stream does not take them: cut off, and the rows are sent again.
+        let sending = self.traced.as_ref().map(|traced| traced.send(&mut rows)).unwrap_or_default();
         let last = self.stream.append(fence, self.keep, *position, &rows).await?.ok_or(Ended::Replaced)?;
+        sending.into_iter().for_each(Span::end);
         let numbers: Vec<i64> = rows.iter().map(|row: &Row| row.number).collect();
         outbox.moved(&numbers, last).await?;
         *position = last;

@@ -71,10 +71,11 @@ impl Stream {
     ) -> Result<Option<Cursor>, Error> {
         let numbers: Vec<String> = rows.iter().map(row_text).collect();
         let head = [fence.to_string(), keep.to_string(), before.to_string(), numbers.join(",")];
-        let rows = rows.iter().flat_map(|row| {
+        let told: Vec<String> = rows.iter().map(Row::told).collect();
+        let rows = rows.iter().zip(&told).flat_map(|(row, told)| {
             let there: &[u8] = if row.subject.is_some() { b"1" } else { b"0" };
             let subject = row.subject.as_deref().unwrap_or_default().as_bytes();
-            [subject, there, row.key.as_bytes(), row.kind.as_bytes(), row.json.as_slice()]
+            [subject, there, row.key.as_bytes(), row.kind.as_bytes(), told.as_bytes()]
         });
         let args = head.iter().map(String::as_bytes).chain(rows);
         let script = invocation(&self.append, [self.key.as_str(), self.beside.as_str()], args);

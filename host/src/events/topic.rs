@@ -17,6 +17,7 @@ use super::request::{Asked, Opening};
 use super::stats::EventStats;
 use super::stream::Stream;
 use super::subscription::{Source, Subscription};
+use super::traced::Traced;
 use super::{origin, reader, refusal};
 use crate::capability::postgres::OwnerSession;
 use crate::capability::redis::RedisConnection;
@@ -24,6 +25,7 @@ use crate::limits::EVENTS_REPLAYS_MAX;
 use crate::manifest::{Events, Manifest};
 use crate::problem::Problem;
 use crate::runtime::Identity;
+use crate::telemetry::trace::Tracer;
 
 /// The topics of a host, by the service that tells.
 #[derive(Default)]
@@ -50,6 +52,7 @@ impl Topics {
         manifest: &Manifest,
         postgres_url: Option<&str>,
         redis: Option<&Arc<RedisConnection>>,
+        tracer: Option<&Arc<Tracer>>,
     ) -> anyhow::Result<Self> {
         let mut topics = Self::default();
         for (service, events) in
@@ -60,13 +63,19 @@ impl Topics {
             let redis = redis.context("redis.url is empty").with_context(named)?;
             let topic = Arc::new(Topic::new(events.clone(), redis.clone()));
             let Source { hub, stream, stats, .. } = &*topic.source;
-            topics.tasks.spawn(reader::read(stream.clone(), hub.clone()));
+            let traced = tracer.map(|tracer| Traced {
+                tracer: tracer.clone(),
+                service: service.as_str().into(),
+                topic: events.topic.as_str().into(),
+            });
+            topics.tasks.spawn(reader::read(stream.clone(), hub.clone(), traced.clone()));
             let relay = Relay {
                 topic: events.topic.clone(),
                 keep: events.keep,
                 session: OwnerSession::new(url)?,
                 stream: stream.clone(),
                 stats: stats.clone(),
+                traced,
             };
             topics.tasks.spawn(relay.run());
             topics.by_service.insert(service.clone(), topic);

@@ -21,7 +21,7 @@ use crate::router::{CurrentRouter, Found, Match};
 use crate::runtime::{Failure, Request, RequestScope, Response};
 use crate::server::BodyError;
 use crate::telemetry::Origin;
-use crate::telemetry::trace::{SpanKind, TraceContext, around};
+use crate::telemetry::trace::{Span, SpanKind, TraceContext, around};
 
 /// The `services` capability of one service.
 ///
@@ -91,14 +91,10 @@ struct Ask<'a> {
 async fn traced(ask: Ask<'_>) -> Result<http_types::Response, Error> {
     let (endpoint, path) = (ask.found.endpoint.clone(), ask.head.0.path());
     let mut calling = ask.scope.trace.child(SpanKind::Client, "call");
-    calling.with(|span| spans::called(span, ask.method, &endpoint, path));
+    calling.with(|span| spans::calls(span, ask.method, &endpoint, path));
     let trace = calling.under(&ask.scope.trace).of_service(endpoint.handler.name());
     let mut serving = trace.child(SpanKind::Server, "call");
-    serving.with(|span| {
-        spans::called(span, ask.method, &endpoint, path);
-        spans::routed(span, ask.method, &endpoint);
-        span.set("wasmyard.request_id", ask.scope.id.as_str().to_owned());
-    });
+    serving.with(|span| spans::called(span, ask.method, &endpoint, (path, &ask.scope.id)));
     let trace = serving.under(&trace);
     let answered = around(&trace, answer(ask, trace.clone())).await;
     spans::call_answered(serving, &answered, false);
@@ -118,7 +114,7 @@ async fn answer(ask: Ask<'_>, trace: TraceContext) -> Result<http_types::Respons
         let took = arrived.elapsed();
         endpoint.stats.record(Origin::Service, method, response.status, took);
         if is_recorded {
-            endpoint.stats.exemplify(Origin::Service, took, trace_id);
+            endpoint.stats.exemplify(Origin::Service, method, took, trace_id);
         }
         flight.answered(response.status, took);
         response
@@ -136,7 +132,14 @@ async fn answer(ask: Ask<'_>, trace: TraceContext) -> Result<http_types::Respons
         return Ok(for_guest(answered(Problem::from(&error).response(&scope.id, target.path()))));
     }
 
-    if let Err(denied) = endpoint.access(&as_guest_sees_it).check(scope.identity.as_ref()) {
+    let access = endpoint.access(&as_guest_sees_it);
+    let admission = match access.is_everybody() {
+        true => Span::default(),
+        false => trace.child(SpanKind::Internal, "auth"),
+    };
+    let admitted = access.check(scope.identity.as_ref());
+    spans::admitted(admission, scope.identity.as_ref(), &admitted);
+    if let Err(denied) = admitted {
         report::denied(&endpoint, &denied, &scope.id, trace_id);
         return Ok(for_guest(answered(Problem::from(&denied).response(&scope.id, target.path()))));
     }
@@ -147,7 +150,13 @@ async fn answer(ask: Ask<'_>, trace: TraceContext) -> Result<http_types::Respons
     };
     let mut read = None;
     if let Some(stored) = &stored {
-        match stored.look().await {
+        let looking = trace.child(SpanKind::Internal, "stored answer");
+        let look = match looking.is_recorded() {
+            true => Box::pin(around(&looking.under(&trace), stored.look())).await,
+            false => stored.look().await,
+        };
+        spans::looked(looking, &look);
+        match look {
             Look::Answer(response, _) => return Ok(for_guest(answered(response))),
             Look::Guest(found) => read = found,
         }

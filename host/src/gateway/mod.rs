@@ -29,6 +29,7 @@ pub(crate) use docs::Documents;
 pub use doors::Doors;
 pub(crate) use unread::{BodyRoom, Unread};
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -74,6 +75,7 @@ pub struct Gateway {
 /// A request on its way to its answer.
 struct Arrival<'a> {
     peer: &'a Peer,
+    client: IpAddr,
     id: &'a RequestId,
     trace: &'a TraceContext,
     span: &'a mut Span,
@@ -148,8 +150,14 @@ impl Gateway {
         let claimed_id = report::claimed_id(&head.headers);
         handshake::note(&mut head);
         let trace = self.admit(&head.headers);
+        let router = self.router.load_full();
+        let client = policy::client_address(peer.address.ip(), &head.headers, &router.settings().proxies);
         let mut span = trace.request(arrived);
-        span.with(|span| spans::asked(span, &head, peer, &id));
+        span.with(|span| {
+            let Parts { method, uri, version, headers, .. } = &head;
+            let head = spans::Head { method, uri, version: *version, headers };
+            spans::asked(span, &head, (peer, client), &id);
+        });
         policy::strip_request(&mut head.headers);
         let visit = report::Visit {
             arrived,
@@ -159,16 +167,17 @@ impl Gateway {
             method: head.method.clone(),
             target: target(&head.uri),
             peer: peer.address,
+            client,
+            is_answered: false,
         };
         let if_none_match: Vec<_> = head.headers.get_all(IF_NONE_MATCH).iter().cloned().collect();
 
-        let router = self.router.load_full();
-        let arrival = Arrival { peer, id: &id, trace: &trace, span: &mut span };
+        let arrival = Arrival { peer, client, id: &id, trace: &trace, span: &mut span };
         let mut reply = self.reply(&router, head, body, arrival).await;
         if reply.live.is_none() {
             policy::conditional(&visit.method, &if_none_match, &mut reply.response);
         }
-        self.close(&visit, span, reply)
+        self.close(visit, span, reply)
     }
 
     /// The trace that a request belongs to, recorded or not. Where nobody records or logs, it
@@ -238,7 +247,7 @@ impl Gateway {
         found: Found,
         mut head: Parts,
         body: impl Unread,
-        Arrival { peer, id, trace, span }: Arrival<'_>,
+        Arrival { peer, client: address, id, trace, span }: Arrival<'_>,
     ) -> Reply {
         let Found { endpoint, params, method } = found;
         span.with(|span| span.assign(endpoint.handler.name()));
@@ -271,8 +280,6 @@ impl Gateway {
         // Who is refused counts too: a guess at a token costs a signature. Whoever is known and
         // lacks a role is charged for it, and not their neighbours at the same address.
         if let Some(limit) = endpoint.limit(&method) {
-            let proxies = &router.settings().proxies;
-            let address = policy::client_address(peer.address.ip(), &head.headers, proxies);
             let client = Client::of(identity.as_ref(), address);
             let decision = trace.child(SpanKind::Internal, "rate limit");
             let counters = handler.stats().limits();
@@ -301,8 +308,6 @@ impl Gateway {
         }
 
         if let Some(form) = endpoint.events {
-            let address =
-                policy::client_address(peer.address.ip(), &head.headers, &router.settings().proxies);
             let opened = match self.topics.of(handler.name()) {
                 Some(topic) => live::open(topic, form, &head, identity.as_ref(), (address, peer.secure)),
                 None => Err(Problem::new(Kind::Unavailable, "The host has to be restarted for its events.")),
@@ -331,10 +336,7 @@ impl Gateway {
                 true => Box::pin(around(&looking.under(trace), stored.look())).await,
                 false => stored.look().await,
             };
-            looking.end_with(|span| {
-                let is_hit = matches!(look, Look::Answer(..));
-                span.set("wasmyard.cache.result", if is_hit { "hit" } else { "miss" });
-            });
+            spans::looked(looking, &look);
             match look {
                 Look::Answer(response, version) => {
                     reply.response = response;
@@ -408,18 +410,19 @@ impl Gateway {
     }
 
     /// Signs, counts and logs the answer.
-    fn close(&self, visit: &report::Visit, span: Span, reply: Reply) -> http::Response<Body> {
+    fn close(&self, mut visit: report::Visit, span: Span, reply: Reply) -> http::Response<Body> {
         let Reply { mut response, endpoint, version, permit, flight, verdict, live } = reply;
         let took = visit.arrived.elapsed();
         let route_stats = endpoint.as_ref().map_or(&self.unrouted, |endpoint| &endpoint.stats);
         route_stats.record(Origin::Client, &visit.method, response.status, took);
         if span.is_recorded() {
-            route_stats.exemplify(Origin::Client, took, visit.trace);
+            route_stats.exemplify(Origin::Client, &visit.method, took, visit.trace);
         }
         if let Some(flight) = flight {
             flight.answered(response.status, took);
         }
-        report::access(visit, endpoint.as_deref(), version.as_ref(), &response, took);
+        visit.is_answered = true;
+        report::access(&visit, endpoint.as_deref(), version.as_ref(), &response, took);
         spans::answered(span, &visit.method, endpoint.as_deref(), version.as_ref(), response.status);
 
         sign(&mut response.headers, &visit.id, version.as_ref());
@@ -445,20 +448,29 @@ impl Exchange for Gateway {
     }
 
     fn refuse(&self, head: &http::Request<Incoming>, refusal: Refusal, peer: &Peer) -> http::Response<Body> {
-        let trace = self.admit(head.headers());
-        let span = trace.request(Instant::now());
+        let (trace, id) = (self.admit(head.headers()), RequestId::new());
+        let router = self.router.load();
+        let client = policy::client_address(peer.address.ip(), head.headers(), &router.settings().proxies);
+        let mut span = trace.request(Instant::now());
+        span.with(|span| {
+            let (method, uri, headers) = (head.method(), head.uri(), head.headers());
+            let head = spans::Head { method, uri, version: head.version(), headers };
+            spans::asked(span, &head, (peer, client), &id);
+        });
         let visit = report::Visit {
             arrived: Instant::now(),
-            id: RequestId::new(),
+            id,
             trace: trace.trace_id(),
             claimed_id: None,
             method: head.method().clone(),
             target: target(head.uri()),
             peer: peer.address,
+            client,
+            is_answered: false,
         };
         // The path may be what is too long, so it is not repeated.
         let response = Problem::from(refusal).response(&visit.id, "");
-        self.close(&visit, span, response.into())
+        self.close(visit, span, response.into())
     }
 }
 

@@ -1,7 +1,7 @@
-//! What is logged about a request: one line when it has been answered, and one more
-//! with the owner of the error when there was one.
+//! What is logged about a request: one line when it has been answered, or its client has
+//! given it up, and one more with the owner of the error when there was one.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -27,7 +27,12 @@ pub(super) struct Visit {
     pub(super) claimed_id: Option<Arc<str>>,
     pub(super) method: Method,
     pub(super) target: PathAndQuery,
+    /// Who is at the other end of the socket: the client, or a proxy.
     pub(super) peer: SocketAddr,
+    /// The client, as far as the proxies in between are trusted.
+    pub(super) client: IpAddr,
+    /// It has its answer, and its line.
+    pub(super) is_answered: bool,
 }
 
 /// The id that the client says its request has. It is logged beside the host's own,
@@ -65,9 +70,31 @@ pub(super) fn access(
         service = endpoint.map(|endpoint| &**endpoint.handler.name()),
         version = version.map(|version| &*version.label),
         route = endpoint.map(|endpoint| &*endpoint.route),
+        client = %visit.client,
         peer = %visit.peer,
         claimed_id = visit.claimed_id.as_deref(),
     );
+}
+
+/// The line of one that its client has given up: it has no answer, and no status.
+impl Drop for Visit {
+    fn drop(&mut self) {
+        if self.is_answered {
+            return;
+        }
+        info!(
+            target: "access",
+            request_id = self.id.as_str(),
+            trace_id = %self.trace,
+            method = self.method.as_str(),
+            path = self.target.path(),
+            abandoned = true,
+            duration_us = u64::try_from(self.arrived.elapsed().as_micros()).unwrap_or(u64::MAX),
+            client = %self.client,
+            peer = %self.peer,
+            claimed_id = self.claimed_id.as_deref(),
+        );
+    }
 }
 
 /// A service's own answer, when it speaks of an error on the server's side.

@@ -2,14 +2,16 @@
 //! HTTP (stable since 1.23). The query of a URL and all fields are left out: they may hold a
 //! secret.
 
-use http::header::{HOST, USER_AGENT};
-use http::request::Parts;
-use http::uri::Authority;
-use http::{Method, StatusCode, Version};
+use std::net::IpAddr;
 
+use http::header::{HOST, USER_AGENT};
+use http::uri::Authority;
+use http::{HeaderMap, Method, StatusCode, Uri, Version};
+
+use super::stored::Look;
 use crate::bindings::wasmyard::platform::http_types;
 use crate::capability::services::Error;
-use crate::limits::SPAN_TEXT_BYTES_MAX;
+use crate::limits::{SPAN_NAME_BYTES_MAX, SPAN_TEXT_BYTES_MAX};
 use crate::policy::auth::Denied;
 use crate::router::Endpoint;
 use crate::runtime::{Identity, RequestId, VersionName};
@@ -19,10 +21,23 @@ use crate::telemetry::trace::{Recording, Span};
 /// Methods that a name may have; a client may invent others without bound.
 const METHODS: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE"];
 
+/// A call between services needs no network; in the conventions it is one over plain HTTP to a
+/// host of the service's name, and so has that scheme's port.
+const CALL_SCHEME: &str = "http";
+const CALL_PORT: i64 = 80;
+
+/// The head of a request.
+pub(super) struct Head<'a> {
+    pub(super) method: &'a Method,
+    pub(super) uri: &'a Uri,
+    pub(super) version: Version,
+    pub(super) headers: &'a HeaderMap,
+}
+
 /// What is known of a request when it arrives.
-pub(super) fn asked(span: &mut Recording, head: &Parts, peer: &Peer, id: &RequestId) {
-    method(span, &head.method);
-    span.set("url.path", head.uri.path().to_owned());
+pub(super) fn asked(span: &mut Recording, head: &Head<'_>, (peer, client): (&Peer, IpAddr), id: &RequestId) {
+    method(span, head.method);
+    span.set("url.path", cut(head.uri.path(), SPAN_TEXT_BYTES_MAX));
     span.set("url.scheme", if peer.secure { "https" } else { "http" });
     let host = || head.headers.get(HOST).and_then(|host| Authority::try_from(host.as_bytes()).ok());
     if let Some(host) = head.uri.authority().cloned().or_else(host) {
@@ -31,10 +46,12 @@ pub(super) fn asked(span: &mut Recording, head: &Parts, peer: &Peer, id: &Reques
             span.set("server.port", i64::from(port));
         }
     }
-    span.set("client.address", peer.address.ip().to_string());
-    span.set("network.protocol.version", if head.version == Version::HTTP_2 { "2" } else { "1.1" });
+    span.set("client.address", client.to_string());
+    span.set("network.peer.address", peer.address.ip().to_canonical().to_string());
+    span.set("network.peer.port", i64::from(peer.address.port()));
+    span.set("network.protocol.version", version(head.version));
     if let Some(agent) = head.headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok()) {
-        span.set("user_agent.original", agent[..agent.floor_char_boundary(SPAN_TEXT_BYTES_MAX)].to_owned());
+        span.set("user_agent.original", cut(agent, SPAN_TEXT_BYTES_MAX));
     }
     span.set("wasmyard.request_id", id.as_str().to_owned());
 }
@@ -58,6 +75,14 @@ pub(super) fn answered(
     });
 }
 
+/// What came of a look for a stored answer.
+pub(super) fn looked(span: Span, look: &Look) {
+    span.end_with(|span| {
+        let is_hit = matches!(look, Look::Answer(..));
+        span.set("wasmyard.cache.result", if is_hit { "hit" } else { "miss" });
+    });
+}
+
 /// What came of asking who the caller is.
 pub(super) fn admitted(span: Span, caller: Option<&Identity>, admitted: &Result<(), Denied>) {
     span.end_with(|span| {
@@ -70,12 +95,30 @@ pub(super) fn admitted(span: Span, caller: Option<&Identity>, admitted: &Result<
     });
 }
 
-/// What a call to another service is, for both ends of it.
-pub(super) fn called(span: &mut Recording, asked: &Method, endpoint: &Endpoint, path: &str) {
+/// What a call to another service is, for who calls.
+pub(super) fn calls(span: &mut Recording, asked: &Method, endpoint: &Endpoint, path: &str) {
+    let service = endpoint.handler.name();
     method(span, asked);
     span.rename(format!("{} {}", shown(asked), endpoint.route));
-    span.set("url.path", path.to_owned());
+    span.set("url.full", cut(&format!("{CALL_SCHEME}://{service}{path}"), SPAN_TEXT_BYTES_MAX));
+    span.set("server.address", service.to_string());
+    span.set("server.port", CALL_PORT);
+}
+
+/// The same, for who is called.
+pub(super) fn called(
+    span: &mut Recording,
+    asked: &Method,
+    endpoint: &Endpoint,
+    (path, id): (&str, &RequestId),
+) {
+    method(span, asked);
+    span.set("url.path", cut(path, SPAN_TEXT_BYTES_MAX));
+    span.set("url.scheme", CALL_SCHEME);
     span.set("server.address", endpoint.handler.name().to_string());
+    span.set("server.port", CALL_PORT);
+    routed(span, asked, endpoint);
+    span.set("wasmyard.request_id", id.as_str().to_owned());
 }
 
 /// Ends the span of the service that was called, or of the one that called: for the latter,
@@ -111,8 +154,26 @@ fn method(span: &mut Recording, asked: &Method) {
             span.rename(asked.as_str().to_owned());
             span.set("http.request.method", asked.as_str().to_owned());
         }
-        false => span.set("http.request.method", "_OTHER"),
+        false => {
+            span.set("http.request.method", "_OTHER");
+            span.set("http.request.method_original", cut(asked.as_str(), SPAN_NAME_BYTES_MAX));
+        }
     }
+}
+
+fn version(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_09 => "0.9",
+        Version::HTTP_10 => "1.0",
+        Version::HTTP_2 => "2",
+        Version::HTTP_3 => "3",
+        _ => "1.1",
+    }
+}
+
+/// At most so many bytes of what somebody else has chosen.
+fn cut(text: &str, bytes_max: usize) -> String {
+    text[..text.floor_char_boundary(bytes_max)].to_owned()
 }
 
 fn ended(span: &mut Recording, status: StatusCode, is_error: bool) {

@@ -173,7 +173,9 @@ async fn start_over(
     let postgres_url = manifest.postgres.url.as_deref().or(local.postgres_url());
     let redis_url = manifest.redis.url.as_deref().or(local.redis_url());
     let secret = role_secret(&options.state_dir)?;
-    let mut backends = Backends::new(postgres_url.map(str::to_owned), redis_url, secret)?;
+    let (tracer, export) = Tracer::start(&manifest.telemetry)?.unzip();
+    let backends = Backends::new(postgres_url.map(str::to_owned), redis_url, secret)?;
+    let mut backends = backends.traced_by(tracer.clone());
 
     if let Some(url) = postgres_url {
         progress("preparing the database");
@@ -207,7 +209,6 @@ async fn start_over(
 
     progress("opening the ports");
     let limiter = Limiter::new(platform.redis().cloned(), &manifest.runtime);
-    let (tracer, export) = Tracer::start(&manifest.telemetry)?.unzip();
     let gateway = Gateway::new(platform.router().clone())
         .limited_by(limiter)
         .traced_by(tracer.clone())

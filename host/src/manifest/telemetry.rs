@@ -19,6 +19,7 @@ pub(super) fn read(reading: &Reading<'_>, root: &Table<'_, '_>) -> Telemetry {
         endpoint: table.text("endpoint").and_then(|text| endpoint(reading, text)),
         protocol: table.text("protocol").and_then(|text| protocol(reading, &text)).unwrap_or_default(),
         sample_ratio: table.fraction("sample_ratio", limits::SAMPLE_RATIO),
+        trust_clients: table.boolean("trust_clients", true),
         headers: headers(reading, &table),
         metrics_port: table.number("metrics_port", &limits::PORTS).and_then(|port| u16::try_from(port).ok()),
     };
@@ -80,6 +81,7 @@ impl Default for Telemetry {
             endpoint: None,
             protocol: OtlpProtocol::default(),
             sample_ratio: limits::SAMPLE_RATIO,
+            trust_clients: true,
             headers: BTreeMap::new(),
             metrics_port: None,
         }

@@ -86,6 +86,7 @@ fn a_full_manifest_is_read_to_the_last_key() {
         endpoint = "https://collector.internal:4318"
         protocol = "http/protobuf"
         sample_ratio = "${NONE:-0.25}"
+        trust_clients = false
         headers = { authorization = "Bearer ${SECRET}" }
         metrics_port = "${PORT}"
         [services.users]
@@ -126,6 +127,7 @@ fn a_full_manifest_is_read_to_the_last_key() {
     let telemetry = &manifest.telemetry;
     assert_eq!(telemetry.endpoint.as_deref(), Some("https://collector.internal:4318"));
     assert_eq!((telemetry.protocol, telemetry.sample_ratio), (OtlpProtocol::HttpProtobuf, 0.25));
+    assert!(!telemetry.trust_clients && Telemetry::default().trust_clients);
     assert_eq!(telemetry.headers["authorization"], "Bearer hunter2");
     assert_eq!(telemetry.metrics_port, Some(9443));
     let users = &manifest.services["users"];

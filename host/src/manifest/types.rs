@@ -162,6 +162,9 @@ pub struct Telemetry {
     /// The part of new traces that is recorded, from 0 to 1. What a client has begun is
     /// recorded if the client's part is.
     pub sample_ratio: f64,
+    /// Whether a client's word on that counts. Without it a client's trace is continued all the
+    /// same, and recorded by the ratio.
+    pub trust_clients: bool,
     /// Fields of each export, in lower case; credentials, for the most part.
     pub headers: BTreeMap<String, String>,
     /// TCP port on `server.bind` for the metrics alone; 0 takes any free one. `None`: only

@@ -19,6 +19,7 @@ use crate::manifest::{self, Manifest, PostgresGrant};
 use crate::policy::auth::{Authority, PostgresKeys, Seal};
 use crate::router::CurrentRouter;
 use crate::telemetry::ServiceStats;
+use crate::telemetry::trace::Tracer;
 
 /// The backends that all services share.
 pub struct Backends {
@@ -30,6 +31,8 @@ pub struct Backends {
     cache: Option<CacheAside>,
     auth: Option<Accounts>,
     leases: Option<Leases>,
+    /// Who records traces; nobody unless the manifest names a collector.
+    tracer: Option<Arc<Tracer>>,
     /// A service keeps its pool for as long as its grant stays the same.
     pools: Mutex<BTreeMap<String, (PostgresGrant, Arc<PostgresPool>)>>,
 }
@@ -55,7 +58,19 @@ impl Backends {
         let cache = redis.as_ref().map(|redis| CacheAside::new(Arc::new(RedisStore::new(redis.clone()))));
         let owner = postgres_url.as_deref().map(OwnerSession::new).transpose()?;
         let leases = owner.map(Leases::new);
-        Ok(Self { postgres_url, secret, redis, cache, auth: None, leases, pools: Mutex::default() })
+        let (auth, tracer, pools) = (None, None, Mutex::default());
+        Ok(Self { postgres_url, secret, redis, cache, auth, leases, tracer, pools })
+    }
+
+    /// The same, with somebody who records traces.
+    #[must_use]
+    pub fn traced_by(self, tracer: Option<Arc<Tracer>>) -> Self {
+        Self { tracer, ..self }
+    }
+
+    /// Who records traces, if anybody does.
+    pub fn tracer(&self) -> Option<&Arc<Tracer>> {
+        self.tracer.as_ref()
     }
 
     /// Opens the keys that access tokens are signed with, encrypted under `secret`. The
@@ -85,7 +100,7 @@ impl Backends {
     /// # Errors
     /// There are some, and a backend has no address.
     pub(super) fn topics(&self, manifest: &Manifest) -> anyhow::Result<Topics> {
-        Topics::start(manifest, self.postgres_url.as_deref(), self.redis.as_ref())
+        Topics::start(manifest, self.postgres_url.as_deref(), self.redis.as_ref(), self.tracer())
     }
 
     /// Whose turn it is in the background, if there is a database to keep that in.

@@ -33,6 +33,7 @@ use crate::router::{CurrentRouter, Handler, Router, Settings};
 use crate::runtime::component::ComponentStore;
 use crate::runtime::{Engine, Service, Start, Terms};
 use crate::telemetry::ServiceStats;
+use crate::telemetry::trace::Tracer;
 
 /// How often idle instances are looked for.
 const IDLE_SWEEP: Duration = Duration::from_secs(5);
@@ -149,6 +150,11 @@ impl Platform {
         let call_max = called.map(|called| called.limits.request_timeout).max().unwrap_or_default();
         let running = self.services.load().get(service)?.clone();
         Some((running, entry.background?.every, entry.limits.request_timeout + call_max))
+    }
+
+    /// Who records traces, if anybody does.
+    pub fn tracer(&self) -> Option<&Arc<Tracer>> {
+        self.backends.tracer()
     }
 
     /// Whose turn it is; `None` without a database.

@@ -13,6 +13,7 @@ use super::failure::Failure;
 use super::message::{Request, RequestId};
 use super::service::Service;
 use super::version::Version;
+use crate::telemetry::trace::TraceContext;
 
 const INTERFACE: &str = "wasmyard:platform/background@1.0.0";
 
@@ -96,8 +97,22 @@ impl Service {
     /// # Errors
     /// [`Failure`], as for a request.
     pub async fn run_background(&self, fencing_token: u64, deadline: Instant) -> Result<Said<()>, Failure> {
+        self.run_background_in(TraceContext::new(), fencing_token, deadline).await
+    }
+
+    /// The same, in a trace.
+    ///
+    /// # Errors
+    /// [`Failure`], as for a request.
+    pub async fn run_background_in(
+        &self,
+        trace: TraceContext,
+        fencing_token: u64,
+        deadline: Instant,
+    ) -> Result<Said<()>, Failure> {
         let version = self.active_version();
-        version.run_background(fencing_token, deadline).await
+        let call = Request { trace, ..host_call("/run", deadline) };
+        version.run(fencing_token, &call).await
     }
 
     /// What is parked.
@@ -127,8 +142,11 @@ impl Version {
     /// # Errors
     /// [`Failure`], as for a request.
     pub async fn run_background(&self, fencing_token: u64, deadline: Instant) -> Result<Said<()>, Failure> {
-        let call = host_call("/run", deadline);
-        let (ran,) = self.call_background(Function::Run, (fencing_token,), &call).await?;
+        self.run(fencing_token, &host_call("/run", deadline)).await
+    }
+
+    async fn run(&self, fencing_token: u64, call: &Request) -> Result<Said<()>, Failure> {
+        let (ran,) = self.call_background(Function::Run, (fencing_token,), call).await?;
         Ok(ran)
     }
 

@@ -137,7 +137,8 @@ impl Instance {
         self.requests += 1;
         self.store.set_epoch_deadline(1);
         let context = self.store.data_mut();
-        let span = request.trace.child(SpanKind::Internal, "guest");
+        let mut span = request.trace.child(SpanKind::Internal, "guest");
+        span.with(|span| span.set("wasmyard.version", context.version.to_string()));
         let trace = span.under(&request.trace);
         context.log.begin(&request.id, trace.trace_id());
         context.request = RequestScope::of(request);
@@ -191,7 +192,8 @@ pub struct InstanceCounts {
     pub retired: std::sync::atomic::AtomicU64,
     /// How long requests waited for a fresh one to be made. A warm one is there at once.
     pub made: Latency,
-    /// How long guests worked on requests, what they waited for included.
+    /// How long guests worked on requests and in the background, what they waited for
+    /// included, and those that were cut off.
     pub worked: Latency,
 }
 

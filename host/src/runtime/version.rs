@@ -170,7 +170,9 @@ impl Version {
         let exports = exports.ok_or_else(|| Failure::Trap("it has no work in the background".into()))?;
         let called = async {
             let mut busy = self.take(call).await?;
+            let working = self.counts.worked.begin();
             let called = busy.instance().call_background(exports, function, params, call).await;
+            drop(working);
             let returned = called.map_err(|error| self.failure(&error))?;
             busy.give_back();
             Ok(returned)
@@ -211,9 +213,11 @@ impl Version {
 
     async fn enter(&self, request: Request) -> Result<Response, Failure> {
         let mut busy = self.take(&request).await?;
-        let begun = Instant::now();
+        // The slowest are dropped here: at their deadline, with their version, or when the
+        // client hangs up.
+        let working = self.counts.worked.begin();
         let called = busy.instance().call(&request, &self.linked.shown).await;
-        self.counts.worked.record(begun.elapsed());
+        drop(working);
         let response = called.map_err(|error| self.failure(&error))?;
         busy.give_back();
         answer::check(response, self.limits())
@@ -232,9 +236,9 @@ impl Version {
     }
 
     async fn fresh(&self, request: &Request) -> Result<Busy<'_>, Failure> {
-        let (begun, span) = (Instant::now(), request.trace.child(SpanKind::Internal, "instance"));
+        let (making, span) = (self.counts.made.begin(), request.trace.child(SpanKind::Internal, "instance"));
         let made = Instance::new(&self.linked, RequestScope::of(request)).await;
-        self.counts.made.record(begun.elapsed());
+        drop(making);
         let made = made.map_err(|error| self.instantiation_failure(&error));
         span.end_with(|span| {
             if let Err(failure) = &made {

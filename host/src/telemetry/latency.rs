@@ -1,7 +1,7 @@
 //! How long requests took: a histogram that costs three relaxed additions to fill.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Each power of two is divided into 2^5 buckets of equal width, so that a value
 /// is known to 1/32 of itself: 3 %, finer than latencies are reproducible.
@@ -57,6 +57,11 @@ impl Latency {
         self.sum_us.fetch_add(us, Relaxed);
     }
 
+    /// Begins to measure something that ends when the guard is dropped, however that comes.
+    pub fn begin(&self) -> Measured<'_> {
+        Measured { latency: self, begun: Instant::now() }
+    }
+
     /// Requests counted.
     pub fn count(&self) -> u64 {
         self.count.load(Relaxed)
@@ -101,6 +106,20 @@ impl Latency {
         let rest = self.buckets[start..].iter().map(|count| count.load(Relaxed)).sum();
         buckets.push((f64::INFINITY, rest));
         buckets
+    }
+}
+
+/// Something that lasts.
+#[derive(Debug)]
+#[must_use = "it lasts until this is dropped"]
+pub struct Measured<'a> {
+    latency: &'a Latency,
+    begun: Instant,
+}
+
+impl Drop for Measured<'_> {
+    fn drop(&mut self) {
+        self.latency.record(self.begun.elapsed());
     }
 }
 
@@ -156,6 +175,23 @@ mod tests {
         for (got, exact) in quantiles.into_iter().zip([5_000, 9_000, 9_900, 9_990, 10_000]) {
             assert!(got >= exact && got <= exact + exact / 32 + 1, "{got} for {exact}");
         }
+    }
+
+    #[test]
+    fn what_is_given_up_is_measured_too() {
+        let latency = Latency::default();
+        drop(latency.begin());
+        {
+            let given_up = async {
+                let _measured = latency.begin();
+                std::future::pending::<()>().await;
+            };
+            let mut given_up = Box::pin(given_up);
+            let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+            assert!(given_up.as_mut().poll(&mut context).is_pending());
+            assert_eq!(latency.count(), 1);
+        }
+        assert_eq!(latency.count(), 2);
     }
 
     #[test]

@@ -161,7 +161,8 @@ impl Collector for Scrape {
         for service in services {
             gauged(&mut family, &[service.label()], service.concurrency_max)?;
         }
-        let mut family = gauge(&mut to, "instances", "Instances of the active version, by state")?;
+        let mut family =
+            gauge(&mut to, "instances", "Instances by state, those of versions that drain included")?;
         for service in services {
             gauged(&mut family, &[service.label(), ("state", "warm")], service.instances_warm)?;
             gauged(&mut family, &[service.label(), ("state", "busy")], service.instances_busy)?;
@@ -203,14 +204,14 @@ impl Scrape {
         let mut family =
             to.encode_descriptor("request_duration_seconds", help, None, MetricType::Histogram)?;
         self.each_route(|service, route, origin, stats| {
-            let latency: &Latency = stats.latency(origin);
-            if latency.count() == 0 {
-                return Ok(());
+            for (method, latency, kept) in stats.durations(origin) {
+                let labels =
+                    [("service", service), ("route", route), ("method", method), ("origin", origin.as_str())];
+                let mut exemplars = self.exemplars.lock().unwrap_or_else(PoisonError::into_inner);
+                exemplars.extend(kept.read());
+                distributed(&mut family, &labels, latency)?;
             }
-            let labels = [("service", service), ("route", route), ("origin", origin.as_str())];
-            let mut exemplars = self.exemplars.lock().unwrap_or_else(PoisonError::into_inner);
-            exemplars.extend(stats.exemplars(origin).read());
-            distributed(&mut family, &labels, latency)
+            Ok(())
         })
     }
 
@@ -314,6 +315,11 @@ impl Scrape {
         for service in &self.services {
             let took_s = service.stats.turns().took().as_secs_f64();
             family.encode_family(&[service.label()])?.encode_counter::<NoLabelSet, _, f64>(&took_s, None)?;
+        }
+        let help = "Work that a service cannot end by itself, and that waits for an operator; every host says the same";
+        let mut family = gauge(to, "background_parked", help)?;
+        for service in &self.services {
+            gauged(&mut family, &[service.label()], service.stats.turns().parked())?;
         }
         Ok(())
     }
@@ -422,7 +428,8 @@ mod tests {
         stats.limits().count(DecidedBy::Host, false);
         stats.denied(&Denied::NoRole("admin".into()));
         let trace = TraceContext::parse("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01").unwrap();
-        route.exemplify(Origin::Client, Duration::from_micros(100), trace.trace_id());
+        let took = Duration::from_micros(100);
+        route.exemplify(Origin::Client, &Method::GET, took, trace.trace_id());
         let spans = Arc::<SpanCounters>::default();
         spans.dropped.store(4, Relaxed);
         let unrouted = Arc::new(RouteStats::default());
@@ -448,8 +455,10 @@ mod tests {
             r#"wasmyard_requests_total{service="",route="",method="GET",status="404",origin="client"} 1"#,
             r#"wasmyard_requests_total{service="users",route="/api/v1/users/{id}",method="GET",status="200",origin="client"} 2"#,
             r#"wasmyard_requests_total{service="users",route="/api/v1/users/{id}",method="GET",status="404",origin="service"} 1"#,
-            r#"wasmyard_request_duration_seconds_count{service="users",route="/api/v1/users/{id}",origin="client"} 2"#,
-            r#"wasmyard_request_duration_seconds_bucket{le="+Inf",service="users",route="/api/v1/users/{id}",origin="client"} 2"#,
+            r#"wasmyard_requests_total{service="users",route="/api/v1/users/{id}",method="GET",status="500",origin="client"} 0"#,
+            r#"wasmyard_request_duration_seconds_count{service="users",route="/api/v1/users/{id}",method="GET",origin="client"} 2"#,
+            r#"wasmyard_request_duration_seconds_bucket{le="+Inf",service="users",route="/api/v1/users/{id}",method="GET",origin="client"} 2"#,
+            r#"wasmyard_background_parked{service="users"} 0"#,
             r#"wasmyard_guest_failures_total{service="users",kind="saturated"} 1"#,
             r#"wasmyard_saturated_total{service="users"} 1"#,
             r#"wasmyard_cache_lookups_total{service="users",result="hit"} 0"#,
@@ -472,7 +481,7 @@ mod tests {
 
     #[test]
     fn a_recorded_request_is_the_exemplar_of_its_bucket() {
-        let bucket = r#"wasmyard_request_duration_seconds_bucket{le="0.000128",service="users",route="/api/v1/users/{id}",origin="client"} 1"#;
+        let bucket = r#"wasmyard_request_duration_seconds_bucket{le="0.000128",service="users",route="/api/v1/users/{id}",method="GET",origin="client"} 1"#;
         let exemplar = format!("{bucket} # {{trace_id=\"4bf92f3577b34da6a3ce929d0e0e4736\"}} 0.000100 ");
         let text = scrape(Format::OpenMetrics);
         assert_eq!(text.lines().filter(|line| line.starts_with(&exemplar)).count(), 1, "{text}");

@@ -5,6 +5,7 @@ mod event_metrics;
 mod exemplars;
 mod exposition;
 mod latency;
+mod lines;
 pub mod logs;
 pub mod metrics;
 mod own;

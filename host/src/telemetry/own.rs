@@ -50,6 +50,7 @@ pub enum TurnOutcome {
 pub struct TurnCounts {
     outcomes: [AtomicU64; 3],
     took_us: AtomicU64,
+    parked: AtomicU64,
 }
 
 impl TurnCounts {
@@ -62,6 +63,16 @@ impl TurnCounts {
     /// How many ended in which way, every way.
     pub fn outcomes(&self) -> impl Iterator<Item = (&'static str, u64)> {
         ["done", "failed", "lost"].into_iter().zip(self.outcomes.iter().map(|count| count.load(Relaxed)))
+    }
+
+    /// So much of the service's work waits for an operator.
+    pub fn parked_now(&self, parked: u64) {
+        self.parked.store(parked, Relaxed);
+    }
+
+    /// How much waited for an operator when the service was last asked.
+    pub fn parked(&self) -> u64 {
+        self.parked.load(Relaxed)
     }
 
     /// The time that all of them took together.

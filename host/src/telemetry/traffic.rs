@@ -44,44 +44,55 @@ pub struct RouteStats {
 }
 
 #[derive(Debug, Default)]
-struct Traffic {
-    by_method: [OnceLock<StatusCounts>; METHODS.len()],
+struct Traffic([OnceLock<Box<ByMethod>>; METHODS.len()]);
+
+/// Made with the first request of a method: most routes have one or two.
+#[derive(Debug, Default)]
+struct ByMethod {
+    statuses: StatusCounts,
     latency: Latency,
     exemplars: Exemplars,
 }
 
+/// Errors of the server that a scrape shows before there is one: the first of a series that
+/// is not there yet is invisible to a rate.
+const SHOWN_FROM_THE_START: [u16; 3] = [500, 503, 504];
+
 impl RouteStats {
     /// Counts one answered request.
     pub fn record(&self, origin: Origin, method: &Method, status: StatusCode, took: Duration) {
-        let traffic = &self.by_origin[origin as usize];
-        traffic.by_method[method_index(method)].get_or_init(StatusCounts::default).add(status);
+        let traffic = self.of(origin, method);
+        traffic.statuses.add(status);
         traffic.latency.record(took);
     }
 
     /// Keeps a request that was counted, and of which there is a trace.
-    pub fn exemplify(&self, origin: Origin, took: Duration, trace: TraceId) {
-        self.by_origin[origin as usize].exemplars.keep(took, trace);
+    pub fn exemplify(&self, origin: Origin, method: &Method, took: Duration, trace: TraceId) {
+        self.of(origin, method).exemplars.keep(took, trace);
     }
 
-    /// Requests from `origin` of which there is a trace.
-    pub fn exemplars(&self, origin: Origin) -> &Exemplars {
-        &self.by_origin[origin as usize].exemplars
-    }
-
-    /// Method, status and number of the requests from `origin`, where there were any.
+    /// Method, status and number of the requests from `origin`, where there were any; and of a
+    /// method that is used, the errors that there may be.
     pub fn counts(&self, origin: Origin) -> impl Iterator<Item = (&'static str, u16, u64)> {
-        METHODS.iter().zip(&self.by_origin[origin as usize].by_method).flat_map(|(method, counts)| {
-            counts
-                .get()
-                .into_iter()
-                .flat_map(StatusCounts::iter)
-                .map(|(status, count)| (*method, status, count))
+        self.used(origin).flat_map(|(method, traffic)| {
+            let shown = |(status, count): &(u16, u64)| *count > 0 || SHOWN_FROM_THE_START.contains(status);
+            traffic.statuses.all().filter(shown).map(move |(status, count)| (method, status, count))
         })
     }
 
-    /// How long the requests from `origin` took.
-    pub fn latency(&self, origin: Origin) -> &Latency {
-        &self.by_origin[origin as usize].latency
+    /// How long the requests from `origin` took, by method, with those of which there is a
+    /// trace.
+    pub fn durations(&self, origin: Origin) -> impl Iterator<Item = (&'static str, &Latency, &Exemplars)> {
+        self.used(origin).map(|(method, traffic)| (method, &traffic.latency, &traffic.exemplars))
+    }
+
+    fn of(&self, origin: Origin, method: &Method) -> &ByMethod {
+        self.by_origin[origin as usize].0[method_index(method)].get_or_init(Box::default)
+    }
+
+    fn used(&self, origin: Origin) -> impl Iterator<Item = (&'static str, &ByMethod)> {
+        let traffic = METHODS.iter().zip(&self.by_origin[origin as usize].0);
+        traffic.filter_map(|(method, traffic)| Some((*method, &**traffic.get()?)))
     }
 }
 
@@ -108,10 +119,11 @@ impl StatusCounts {
 
     /// The codes that occurred, in order, with how often they did.
     pub fn iter(&self) -> impl Iterator<Item = (u16, u64)> {
-        (STATUS_MIN..)
-            .zip(&self.0)
-            .map(|(status, count)| (status, count.load(Relaxed)))
-            .filter(|(_, n)| *n > 0)
+        self.all().filter(|(_, count)| *count > 0)
+    }
+
+    fn all(&self) -> impl Iterator<Item = (u16, u64)> {
+        (STATUS_MIN..).zip(&self.0).map(|(status, count)| (status, count.load(Relaxed)))
     }
 }
 
@@ -132,11 +144,24 @@ mod tests {
         ] {
             stats.record(origin, method, StatusCode::from_u16(status).unwrap(), Duration::from_millis(1));
         }
-        let of_clients: Vec<_> = stats.counts(Origin::Client).collect();
+        let occurred = |origin| stats.counts(origin).filter(|(.., count)| *count > 0).collect::<Vec<_>>();
+        let of_clients = occurred(Origin::Client);
         assert_eq!(of_clients, [("GET", 200, 2), ("POST", 409, 1), ("other", 405, 1)]);
-        let of_services: Vec<_> = stats.counts(Origin::Service).collect();
-        assert_eq!(of_services, [("GET", 200, 1)]);
-        assert_eq!(stats.latency(Origin::Client).count(), 4);
+        assert_eq!(occurred(Origin::Service), [("GET", 200, 1)]);
+        let timed = |origin| {
+            stats.durations(origin).map(|(method, latency, _)| (method, latency.count())).collect::<Vec<_>>()
+        };
+        assert_eq!(timed(Origin::Client), [("GET", 2), ("POST", 1), ("other", 1)]);
+        assert_eq!(timed(Origin::Service), [("GET", 1)]);
+    }
+
+    #[test]
+    fn the_errors_of_a_used_method_stand_at_nought_before_the_first_of_them() {
+        let stats = RouteStats::default();
+        stats.record(Origin::Client, &Method::GET, StatusCode::SERVICE_UNAVAILABLE, Duration::ZERO);
+        let counts: Vec<_> = stats.counts(Origin::Client).collect();
+        assert_eq!(counts, [("GET", 500, 0), ("GET", 503, 1), ("GET", 504, 0)]);
+        assert_eq!(stats.counts(Origin::Service).count(), 0);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use serde_json::json;
 use wasmyard::limits::SPANS_WAITING_MAX;
-use wasmyard::manifest::{Manifest, OtlpProtocol, PostgresGrant, Service};
+use wasmyard::manifest::{Manifest, OtlpProtocol, PostgresGrant, Proxies, Service};
 use wasmyard_tests::component::hostile;
 use wasmyard_tests::{Collector, Received, Shop, ShopBuilder, components, until, within};
 
@@ -95,6 +95,10 @@ async fn order_is_traced(collector: Collector, protocol: OtlpProtocol) {
     let ordered =
         shop.send(Method::POST, "/api/v1/orders?note=secret", &headers, order.to_string().as_bytes()).await;
     assert_eq!(ordered.status, 201, "{ordered:?}");
+    // The last of all: the event that comes of it.
+    let of_event = |received: &Received| received.span.name == "process order-events";
+    collector.span("the event is read", of_event).await;
+    collector.span("the request has ended", |received| received.span.name == "POST /api/v1/orders").await;
     shop.stop().await;
 
     let trace = Trace::of(&collector, TRACE);
@@ -111,6 +115,7 @@ async fn order_is_traced(collector: Collector, protocol: OtlpProtocol) {
         ("url.scheme", "https"),
         ("server.address", "localhost"),
         ("client.address", "127.0.0.1"),
+        ("network.peer.address", "127.0.0.1"),
         ("network.protocol.version", "2"),
         ("wasmyard.request_id", ordered.request_id()),
     ] {
@@ -132,7 +137,18 @@ async fn order_is_traced(collector: Collector, protocol: OtlpProtocol) {
             (serving.span.kind(), trace.parent(serving).span.kind()),
             (SpanKind::Server, SpanKind::Client)
         );
-        assert_eq!(trace.parent(serving).attribute("server.address").as_deref(), Some(service));
+        let call = trace.parent(serving);
+        for (received, name, value) in [
+            (call, "server.address", service),
+            (call, "server.port", "80"),
+            (serving, "url.scheme", "http"),
+            (serving, "http.route", route),
+        ] {
+            assert_eq!(received.attribute(name).as_deref(), Some(value), "{name}");
+        }
+        let url = call.attribute("url.full").expect("an address");
+        assert!(url.starts_with(&format!("http://{service}/api/v1/{service}/")), "{url}");
+        assert_eq!(serving.attribute("url.path").as_deref(), url.strip_prefix(&format!("http://{service}")));
         // What that service did for it is its own, and under its own guest.
         let read = trace.0.iter().find(|received| {
             received.service() == service
@@ -156,6 +172,11 @@ async fn order_is_traced(collector: Collector, protocol: OtlpProtocol) {
         assert!(!text.contains('\''), "a value: {text}");
         assert_eq!(statement.span.kind(), SpanKind::Client);
         assert!(statement.attribute("db.operation.name").is_some(), "{text}");
+        for name in ["db.namespace", "server.address", "server.port"] {
+            assert!(statement.attribute(name).is_some(), "{name}: {text}");
+        }
+        let batch = statement.attribute("db.operation.batch.size");
+        assert!(batch.is_none_or(|size| size.parse::<u32>().is_ok_and(|size| size > 1)), "{text}");
     }
     let pool = trace.0.iter().find(|received| received.span.name == "pool").expect("a wait for a connection");
     assert_eq!(trace.parent(pool).attribute("db.system.name").as_deref(), Some("postgresql"));
@@ -165,6 +186,18 @@ async fn order_is_traced(collector: Collector, protocol: OtlpProtocol) {
         let said = format!("{:?}", received.span.attributes);
         assert!(!said.contains("users:1") && !said.contains("orders:"), "a key: {said}");
     }
+    // The row of the outbox, and the event that comes of it.
+    let (sent, processed) =
+        (trace.one("orders", "send order-events"), trace.one("orders", "process order-events"));
+    let path = ["process order-events", "send order-events", "guest", "POST /api/v1/orders"];
+    assert_eq!(trace.path(processed), path.map(|name| format!("orders: {name}")));
+    assert_eq!((sent.span.kind(), processed.span.kind()), (SpanKind::Producer, SpanKind::Consumer));
+    let links = |received: &Received| received.span.links.iter().map(|link| hex(&link.span_id)).collect();
+    let (of_sent, of_processed): (Vec<_>, Vec<_>) = (links(sent), links(processed));
+    assert_eq!(of_sent, [hex(&trace.parent(sent).span.span_id)]);
+    assert_eq!(of_processed, [hex(&sent.span.span_id)]);
+    assert_eq!(processed.attribute("messaging.destination.name").as_deref(), Some("order-events"));
+
     let everything = format!("{:?}", trace.0);
     assert!(!everything.contains("secret"), "the query of an address");
 
@@ -193,6 +226,16 @@ async fn what_fails_says_so_where_it_failed() {
     shop.post("/api/v1/orders", &order).await;
     shop.get("/work").await.problem(500);
     shop.get("/no/such/path?token=hidden").await.problem(404);
+    let brew = Method::from_bytes(b"BREW").expect("a method");
+    let shown = [("x-forwarded-for", "198.51.100.1")];
+    assert_eq!(shop.send(brew, "/api/v1/users/1", &shown, b"").await.status, 405);
+    let unrouted = |received: &Received| received.span.name == "GET";
+    collector.span("the request without a route", unrouted).await;
+    let invented =
+        |received: &Received| received.attribute("http.request.method").as_deref() == Some("_OTHER");
+    let invented = collector.span("the request with a method of its own", invented).await;
+    assert_eq!(invented.attribute("http.request.method_original").as_deref(), Some("BREW"));
+    assert_eq!(invented.attribute("client.address").as_deref(), Some("127.0.0.1"), "nobody's word");
     shop.stop().await;
 
     let all = Trace(collector.spans());
@@ -243,9 +286,10 @@ async fn a_client_decides_for_its_own_traces_and_the_ratio_for_all_others() {
             200
         );
         assert_eq!(shop.get("/api/v1/products/1").await.status, 200);
+        collector.span("one of both", |received| received.span.name.starts_with("GET /api/")).await;
         shop.stop().await;
-        let services: Vec<_> =
-            collector.spans().iter().map(|received| received.service().to_owned()).collect();
+        let of_requests = collector.spans().into_iter().filter(|received| received.service() != "orders");
+        let services: Vec<_> = of_requests.map(|received| received.service().to_owned()).collect();
         let recorded = if is_sampled { "users" } else { "products" };
         assert!(!services.is_empty() && services.iter().all(|service| service == recorded), "{services:?}");
         assert_eq!(Trace::of(&collector, TRACE).0.is_empty(), !is_sampled);
@@ -272,6 +316,7 @@ async fn a_stored_answer_and_policies_have_spans_and_no_guest() {
     .await;
     let orders = [("traceparent", &*traceparent(true)), ("authorization", "Bearer not.a.token")];
     shop.send(Method::GET, "/api/v1/orders", &orders, b"").await.problem(401);
+    collector.span("the refused one", |received| received.span.name == "GET /api/v1/orders").await;
     shop.stop().await;
     let trace = Trace::of(&collector, TRACE);
     let limited = trace.all("users", "rate limit");
@@ -298,6 +343,7 @@ async fn a_guest_adds_to_its_own_span_and_knows_its_place() {
     let shop = traced(&collector, OtlpProtocol::Grpc, 0.0).service(service).start().await;
     let answer = shop.send(Method::GET, "/work", &[("traceparent", &traceparent(true))], b"").await;
     let said = answer.json().as_str().map(str::to_owned).expect("text");
+    collector.span("the request", |received| received.span.name == "GET /work").await;
     shop.stop().await;
 
     let trace = Trace::of(&collector, TRACE);
@@ -309,6 +355,49 @@ async fn a_guest_adds_to_its_own_span_and_knows_its_place() {
     for name in ["PING", "SELECT", "cache invalidation"] {
         assert_eq!(trace.parent(trace.one("hostile", name)).span.span_id, guest.span.span_id, "{name}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn behind_a_trusted_proxy_the_client_is_the_one_that_it_names() {
+    let collector = Collector::grpc().await;
+    let behind = traced(&collector, OtlpProtocol::Grpc, 1.0).change(|manifest: &mut Manifest| {
+        let loopback = "127.0.0.0/8".parse().expect("a network");
+        manifest.server.proxies = Proxies { networks: vec![loopback], ..Proxies::default() };
+    });
+    let shop = behind.start().await;
+    let said = [("x-forwarded-for", "198.51.100.1"), ("traceparent", &*traceparent(true))];
+    assert_eq!(shop.send(Method::GET, "/api/v1/users/1", &said, b"").await.status, 200);
+    let request = |received: &Received| received.span.name == "GET /api/v1/users/{id}";
+    let request = collector.span("the request", request).await;
+    assert_eq!(request.attribute("client.address").as_deref(), Some("198.51.100.1"));
+    assert_eq!(request.attribute("network.peer.address").as_deref(), Some("127.0.0.1"));
+    shop.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_turn_in_the_background_is_a_trace_if_it_does_something() {
+    let collector = Collector::grpc().await;
+    let shop = traced(&collector, OtlpProtocol::Grpc, 1.0).start().await;
+    let turns = async || {
+        let turns = shop.service("orders");
+        turns.stats().turns().outcomes().map(|(_, count)| count).sum::<u64>()
+    };
+    until("there are turns with nothing to do", async || turns().await >= 2).await;
+    shop.sql("INSERT INTO order_sagas (order_id, step, due_at) VALUES (4711, 'undoing', clock_timestamp())")
+        .await;
+    let root = collector.span("a turn", |received| received.span.name == "background").await;
+    shop.stop().await;
+    assert_eq!((root.service(), root.span.kind()), ("orders", SpanKind::Internal));
+    let roots: Vec<_> =
+        collector.spans().into_iter().filter(|received| received.span.name == "background").collect();
+    assert_eq!(roots.len(), 1, "the others did nothing");
+    let trace = Trace::of(&collector, &hex(&root.span.trace_id));
+    let released = trace
+        .0
+        .iter()
+        .find(|received| received.service() == "products" && received.span.kind() == SpanKind::Server);
+    let path = trace.path(released.unwrap_or_else(|| panic!("no call to products: {:#?}", trace.shown())));
+    assert_eq!(path[2..], ["orders: guest", "orders: background"]);
 }
 
 fn own_role() -> PostgresGrant {

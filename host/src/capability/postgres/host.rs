@@ -5,8 +5,9 @@ use wasmtime::component::Resource;
 
 use super::error::refused;
 use super::traced::{batch, command, statement, traced};
-use super::{Error, Isolation, Outcome, Postgres, RowSet, Statement, Transaction, Value};
+use super::{Error, Isolation, Outcome, Place, Postgres, RowSet, Statement, Transaction, Value};
 use crate::bindings::wasmyard::platform::postgres;
+use crate::capability::Capabilities;
 use crate::limits::{POSTGRES_BATCH_MAX, POSTGRES_TRANSACTIONS_MAX};
 use crate::runtime::Context;
 
@@ -24,13 +25,13 @@ impl postgres::Host for Context {
     async fn query(&mut self, sql: String, params: Vec<Value>) -> Result<Result<RowSet, Error>> {
         let postgres = self.postgres()?;
         let work = postgres.query(&sql, &params, self.request.deadline);
-        Ok(traced(&self.request.trace, |span| statement(span, &sql), work).await)
+        Ok(traced((&self.request.trace, place(&self.capabilities)), |span| statement(span, &sql), work).await)
     }
 
     async fn execute(&mut self, sql: String, params: Vec<Value>) -> Result<Result<u64, Error>> {
         let postgres = self.postgres()?;
         let work = postgres.execute(&sql, &params, self.request.deadline);
-        Ok(traced(&self.request.trace, |span| statement(span, &sql), work).await)
+        Ok(traced((&self.request.trace, place(&self.capabilities)), |span| statement(span, &sql), work).await)
     }
 
     async fn batch(&mut self, statements: Vec<Statement>) -> Result<Result<Vec<Outcome>, Error>> {
@@ -40,7 +41,8 @@ impl postgres::Host for Context {
         }
         let postgres = self.postgres()?;
         let work = postgres.batch(&statements, self.request.deadline);
-        Ok(traced(&self.request.trace, |span| batch(span, &statements), work).await)
+        Ok(traced((&self.request.trace, place(&self.capabilities)), |span| batch(span, &statements), work)
+            .await)
     }
 
     async fn begin(&mut self, isolation: Isolation) -> Result<Result<Resource<TransactionHandle>, Error>> {
@@ -50,7 +52,13 @@ impl postgres::Host for Context {
         }
         let postgres = self.postgres()?;
         let work = postgres.begin(isolation, self.request.deadline);
-        let transaction = match traced(&self.request.trace, |span| command(span, "BEGIN"), work).await {
+        let transaction = match traced(
+            (&self.request.trace, place(&self.capabilities)),
+            |span| command(span, "BEGIN"),
+            work,
+        )
+        .await
+        {
             Ok(transaction) => transaction,
             Err(error) => return Ok(Err(error)),
         };
@@ -72,7 +80,7 @@ impl postgres::HostTransaction for Context {
             return Ok(Err(Error::TransactionEnded));
         };
         let work = transaction.query(&sql, &params, deadline);
-        Ok(traced(&self.request.trace, |span| statement(span, &sql), work).await)
+        Ok(traced((&self.request.trace, place(&self.capabilities)), |span| statement(span, &sql), work).await)
     }
 
     async fn execute(
@@ -86,19 +94,21 @@ impl postgres::HostTransaction for Context {
             return Ok(Err(Error::TransactionEnded));
         };
         let work = transaction.execute(&sql, &params, deadline);
-        Ok(traced(&self.request.trace, |span| statement(span, &sql), work).await)
+        Ok(traced((&self.request.trace, place(&self.capabilities)), |span| statement(span, &sql), work).await)
     }
 
     async fn commit(&mut self, handle: Resource<TransactionHandle>) -> Result<Result<(), Error>> {
         let Some(transaction) = self.end(&handle)? else { return Ok(Err(Error::TransactionEnded)) };
         let work = transaction.commit(self.request.deadline);
-        Ok(traced(&self.request.trace, |span| command(span, "COMMIT"), work).await)
+        Ok(traced((&self.request.trace, place(&self.capabilities)), |span| command(span, "COMMIT"), work)
+            .await)
     }
 
     async fn rollback(&mut self, handle: Resource<TransactionHandle>) -> Result<Result<(), Error>> {
         let Some(transaction) = self.end(&handle)? else { return Ok(Err(Error::TransactionEnded)) };
         let work = transaction.rollback(self.request.deadline);
-        Ok(traced(&self.request.trace, |span| command(span, "ROLLBACK"), work).await)
+        Ok(traced((&self.request.trace, place(&self.capabilities)), |span| command(span, "ROLLBACK"), work)
+            .await)
     }
 
     /// The guest drops the resource: an open transaction is rolled back and its
@@ -109,7 +119,12 @@ impl postgres::HostTransaction for Context {
         self.table.delete(handle)?;
         if let Some(transaction) = transaction {
             let work = transaction.rollback(self.request.deadline);
-            let _ = traced(&self.request.trace, |span| command(span, "ROLLBACK"), work).await;
+            let _ = traced(
+                (&self.request.trace, place(&self.capabilities)),
+                |span| command(span, "ROLLBACK"),
+                work,
+            )
+            .await;
         }
         Ok(())
     }
@@ -128,4 +143,8 @@ impl Context {
         }
         Ok(transaction)
     }
+}
+
+fn place(granted: &Capabilities) -> Option<&Place> {
+    granted.postgres.as_deref()?.place()
 }

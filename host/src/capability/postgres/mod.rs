@@ -21,6 +21,7 @@ mod migrate;
 mod numeric;
 mod owner;
 mod param;
+mod place;
 mod pool;
 mod ready;
 mod redacted;
@@ -44,6 +45,7 @@ pub use crate::bindings::wasmyard::platform::postgres::{
 pub use host::TransactionHandle;
 pub use migrate::{Prepared, prepare_database};
 pub use owner::OwnerSession;
+pub use place::Place;
 pub use pool::PostgresPool;
 pub use ready::wait_until_ready;
 pub use role::role_password;
@@ -64,6 +66,11 @@ pub trait Postgres: Send + Sync {
 
     /// Opens a transaction on a connection of its own.
     async fn begin(&self, isolation: Isolation, deadline: Instant) -> Result<Box<dyn Transaction>, Error>;
+
+    /// Where it is, for spans; a scripted one is nowhere.
+    fn place(&self) -> Option<&Place> {
+        None
+    }
 }
 
 /// An open transaction. Dropped without [`commit`](Transaction::commit) it is rolled

@@ -16,6 +16,7 @@ use super::breaker::Breaker;
 use super::connection::{Opener, settings};
 use super::error::{Failure, Fate};
 use super::lease::Lease;
+use super::place::Place;
 use super::run::Done;
 use super::transaction::PooledTransaction;
 use super::{Error, Isolation, Outcome, Postgres, RowSet, Statement, Transaction, Value};
@@ -29,6 +30,7 @@ use crate::telemetry::trace::{SpanKind, child_of_current};
 /// The real [`Postgres`]: connections of one role, opened when first needed.
 pub struct PostgresPool {
     pool: Pool<Opener>,
+    place: Place,
     /// How long a statement is waited for; the server ends it a little earlier.
     statement_wait: Duration,
     /// How long connections were waited for.
@@ -55,6 +57,7 @@ impl PostgresPool {
             .application_name(format!("wasmyard/{service}"))
             .options(options);
 
+        let place = Place::of(&config);
         let mut pool = PoolConfig::new(grant.pool_max);
         // The connection used last has the statements of the moment prepared.
         pool.queue_mode = QueueMode::Lifo;
@@ -70,6 +73,7 @@ impl PostgresPool {
             .build()?;
         Ok(Self {
             pool,
+            place,
             statement_wait: grant.statement_timeout + POSTGRES_STATEMENT_GRACE,
             waits: Latency::default(),
             cancels: Arc::new(Semaphore::new(grant.pool_max)),
@@ -111,9 +115,9 @@ impl PostgresPool {
 
     /// A connection for one use, waited for until `deadline` at the latest.
     async fn lease(&self, deadline: Instant) -> Result<Lease, Error> {
-        let (begun, span) = (Instant::now(), child_of_current(SpanKind::Internal, "pool"));
+        let (waiting, span) = (self.waits.begin(), child_of_current(SpanKind::Internal, "pool"));
         let connection = timeout_at(deadline.into(), self.pool.get()).await;
-        self.waits.record(begun.elapsed());
+        drop(waiting);
         span.end();
         let connection = connection.map_err(|_| Error::Timeout)?;
         let connection = connection.map_err(|error| {
@@ -189,5 +193,9 @@ impl Postgres for PostgresPool {
             begun => begun,
         };
         Ok(Box::new(begun.map_err(|failure| failure.error)?))
+    }
+
+    fn place(&self) -> Option<&Place> {
+        Some(&self.place)
     }
 }

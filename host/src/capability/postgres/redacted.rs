@@ -1,6 +1,8 @@
 //! What may be told of a statement: its text without values, and a summary.
 
-use crate::limits::SPAN_SQL_BYTES_MAX;
+use std::borrow::Cow;
+
+use crate::limits::{SPAN_SQL_BYTES_MAX, SPAN_SUMMARY_BYTES_MAX};
 
 /// Words of a summary.
 const SUMMARY_WORDS_MAX: usize = 8;
@@ -9,12 +11,16 @@ const OPERATIONS: [&str; 6] = ["SELECT", "INSERT", "UPDATE", "DELETE", "MERGE", 
 /// Keywords that stand before the name of a table.
 const BEFORE_TABLE: [&str; 4] = ["FROM", "INTO", "JOIN", "UPDATE"];
 
+/// Words after which such a keyword belongs to a clause: `FOR UPDATE`, `FOR NO KEY UPDATE`, `ON
+/// CONFLICT DO UPDATE`, `ON DELETE CASCADE`.
+const BEFORE_CLAUSE: [&str; 4] = ["FOR", "KEY", "DO", "ON"];
+
 /// A statement's text with `?` in the place of each literal, and its summary: operations and
 /// tables in their order. Parameters stand there as `$1`. Whatever cannot be told from a
 /// literal is taken for one.
 pub(super) fn without_values(sql: &str) -> (String, String) {
-    let (mut text, mut summary) = (String::with_capacity(sql.len()), Vec::new());
-    let (mut rest, mut names_table) = (sql, false);
+    let (mut text, mut summary) = (String::with_capacity(sql.len()), Summary::default());
+    let mut rest = sql;
     while let Some(first) = rest.chars().next() {
         let (piece, after) = rest.split_at(length(rest, first));
         rest = after;
@@ -31,17 +37,67 @@ pub(super) fn without_values(sql: &str) -> (String, String) {
             }
             _ => text.push_str(piece),
         }
-        let is_word = first.is_alphabetic() || first == '_' || first == '"';
-        let upper = piece.to_ascii_uppercase();
-        if is_word && names_table && !OPERATIONS.contains(&upper.as_str()) {
-            summary.push(piece.to_owned());
-        } else if is_word && OPERATIONS.contains(&upper.as_str()) {
-            summary.push(upper.clone());
-        }
-        names_table = is_word && BEFORE_TABLE.contains(&upper.as_str());
+        summary.read(piece, first);
     }
-    summary.truncate(SUMMARY_WORDS_MAX);
-    (bounded(text.trim().to_owned()), summary.join(" "))
+    (bounded(text.trim().to_owned()), summary.text())
+}
+
+/// Operations and tables, as they come by.
+#[derive(Default)]
+struct Summary<'a> {
+    words: Vec<Cow<'a, str>>,
+    /// The piece before, in capitals; empty if it was no word.
+    before: String,
+    /// The next word is a table's name.
+    names_table: bool,
+    /// For each parenthesis that is open, whether there is a query in it: `FROM` is a word of
+    /// `extract(epoch FROM x)` too.
+    queries: Vec<bool>,
+}
+
+impl<'a> Summary<'a> {
+    fn read(&mut self, piece: &'a str, first: char) {
+        let is_word = first.is_alphabetic() || first == '_' || first == '"';
+        let upper = if is_word { piece.to_ascii_uppercase() } else { String::new() };
+        let before = std::mem::replace(&mut self.before, upper);
+        let names_table = std::mem::take(&mut self.names_table);
+        match first {
+            '(' => self.queries.push(false),
+            ')' => drop(self.queries.pop()),
+            _ if !is_word => {}
+            _ => {
+                let upper = self.before.as_str();
+                let is_clause = BEFORE_CLAUSE.contains(&before.as_str());
+                if OPERATIONS.contains(&upper) && !is_clause {
+                    self.words.push(Cow::Owned(upper.to_owned()));
+                    self.queries.last_mut().into_iter().for_each(|is_query| *is_query = true);
+                } else if names_table && matches!(upper, "ONLY" | "LATERAL") {
+                    self.names_table = true;
+                    return;
+                // `THEN UPDATE SET`, of a MERGE.
+                } else if names_table && upper != "SET" {
+                    self.words.push(Cow::Borrowed(piece));
+                }
+                let is_from =
+                    upper != "FROM" || (before != "DISTINCT" && self.queries.last() != Some(&false));
+                self.names_table = BEFORE_TABLE.contains(&upper) && !is_clause && is_from;
+            }
+        }
+    }
+
+    /// As many of the first words as there may be; none is cut.
+    fn text(self) -> String {
+        let mut text = String::new();
+        for word in self.words.iter().take(SUMMARY_WORDS_MAX) {
+            let space = usize::from(!text.is_empty());
+            if text.len() + space + word.len() > SPAN_SUMMARY_BYTES_MAX {
+                break;
+            }
+            text.push_str(&" "[..space]);
+            text.push_str(word);
+        }
+        text
+    }
 }
 
 /// How long the word, literal, comment or sign is that a text begins with.
@@ -140,6 +196,15 @@ mod tests {
             ("DELETE FROM \"odd name\"", "DELETE \"odd name\""),
             ("SELECT 1", "SELECT"),
             ("VALUES (1)", ""),
+            (
+                "UPDATE order_sagas SET fence = $1 WHERE id IN (SELECT id FROM order_sagas FOR UPDATE SKIP LOCKED)",
+                "UPDATE order_sagas SELECT order_sagas",
+            ),
+            ("SELECT a FROM t FOR NO KEY UPDATE", "SELECT t"),
+            ("INSERT INTO t (a) VALUES (1) ON CONFLICT (a) DO UPDATE SET b = 1", "INSERT t"),
+            ("SELECT extract(epoch FROM a), trim(FROM b) FROM t WHERE a IS DISTINCT FROM b", "SELECT t"),
+            ("SELECT (SELECT max(a) FROM s) FROM ONLY t", "SELECT SELECT s t"),
+            ("MERGE INTO t USING s ON a = b WHEN MATCHED THEN UPDATE SET c = 1", "MERGE t UPDATE"),
         ] {
             assert_eq!(without_values(sql).1, summary, "{sql}");
         }
@@ -150,5 +215,14 @@ mod tests {
         let sql = format!("SELECT {}", "ä, ".repeat(SPAN_SQL_BYTES_MAX));
         let (text, _) = without_values(&sql);
         assert!(text.len() <= SPAN_SQL_BYTES_MAX && text.len() > SPAN_SQL_BYTES_MAX - 4);
+    }
+
+    #[test]
+    fn a_summary_is_cut_between_words() {
+        let name = |letter: &str| letter.repeat(200);
+        let sql = format!("SELECT a FROM {} JOIN {} ON b", name("t"), name("u"));
+        assert_eq!(without_values(&sql).1, format!("SELECT {}", name("t")));
+        let sql = format!("SELECT a FROM \"{}\"", "t".repeat(100_000));
+        assert_eq!(without_values(&sql).1, "SELECT");
     }
 }

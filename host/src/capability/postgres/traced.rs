@@ -3,13 +3,49 @@
 
 use opentelemetry::Value;
 
-use super::Error;
 use super::redacted::{bounded, without_values};
+use super::{Error, Outcome, Place, RowSet, Transaction};
 use crate::telemetry::trace::{Recording, Span, SpanKind, TraceContext, around};
 
+/// What a statement has given.
+pub(super) trait Given {
+    /// No row was found and none was touched.
+    fn is_nothing(&self) -> bool;
+}
+
+impl Given for RowSet {
+    fn is_nothing(&self) -> bool {
+        self.rows.is_empty()
+    }
+}
+
+impl Given for u64 {
+    fn is_nothing(&self) -> bool {
+        *self == 0
+    }
+}
+
+impl Given for Vec<Outcome> {
+    fn is_nothing(&self) -> bool {
+        self.iter().all(|outcome| outcome.affected == 0 && outcome.rows.is_nothing())
+    }
+}
+
+impl Given for Box<dyn Transaction> {
+    fn is_nothing(&self) -> bool {
+        true
+    }
+}
+
+impl Given for () {
+    fn is_nothing(&self) -> bool {
+        true
+    }
+}
+
 /// Does some work for a guest in a span of its own; `describe` says what work it is.
-pub(super) async fn traced<T>(
-    trace: &TraceContext,
+pub(super) async fn traced<T: Given>(
+    (trace, place): (&TraceContext, Option<&Place>),
     describe: impl FnOnce(&mut Recording),
     work: impl Future<Output = Result<T, Error>>,
 ) -> Result<T, Error> {
@@ -19,9 +55,17 @@ pub(super) async fn traced<T>(
     }
     span.with(|span| {
         span.set("db.system.name", "postgresql");
+        if let Some(place) = place {
+            place.write(span);
+        }
         describe(span);
     });
     let done = around(&span.under(trace), work).await;
+    span.with(|span| {
+        if done.as_ref().is_ok_and(Given::is_nothing) {
+            span.in_vain();
+        }
+    });
     end(span, done.as_ref().err());
     done
 }
@@ -43,8 +87,11 @@ pub(super) fn command(span: &mut Recording, name: &'static str) {
     span.set("db.operation.name", name);
 }
 
-/// Describes a batch, by the texts of all its statements.
+/// Describes a batch, by the texts of all its statements. One statement is none.
 pub(super) fn batch(span: &mut Recording, statements: &[super::Statement]) {
+    if let [only] = statements {
+        return statement(span, &only.sql);
+    }
     let texts: Vec<String> = statements.iter().map(|statement| without_values(&statement.sql).0).collect();
     command(span, "BATCH");
     span.set("db.operation.batch.size", i64::try_from(statements.len()).unwrap_or(i64::MAX));

@@ -121,9 +121,16 @@ impl TraceContext {
         self.recorder.is_some()
     }
 
-    /// The same, recorded by `recorder` from now on.
-    pub(super) fn recorded(self, recorder: Recorder) -> Self {
-        Self { flags: self.flags | SAMPLED, recorder: Some(recorder), ..self }
+    /// The same, recorded by `recorder` from now on, or by nobody; its flag says which to
+    /// whoever comes after.
+    pub(super) fn recorded(self, recorder: Option<Recorder>) -> Self {
+        let sampled = if recorder.is_some() { SAMPLED } else { 0 };
+        Self { flags: self.flags & !SAMPLED | sampled, recorder, ..self }
+    }
+
+    /// The same, of a trace that is kept only if something happens in it.
+    pub(super) fn held(self) -> Self {
+        Self { recorder: self.recorder.map(Recorder::held), ..self }
     }
 
     /// The same, for spans of another service.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use futures_util::StreamExt as _;
 use futures_util::stream;
@@ -13,7 +13,9 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::otlp::Otlp;
 use super::tracer::{Ended, SpanCounters};
-use crate::limits::{SPANS_BATCH_MAX, SPANS_DELAY, SPANS_EXPORT_TIMEOUT, SPANS_EXPORTS_MAX};
+use crate::limits::{
+    SPANS_BATCH_BYTES_MAX, SPANS_BATCH_MAX, SPANS_DELAY, SPANS_EXPORT_TIMEOUT, SPANS_EXPORTS_MAX,
+};
 
 /// Sends spans in batches, each service's by itself.
 pub(super) struct Exporter {
@@ -21,6 +23,8 @@ pub(super) struct Exporter {
     spans: mpsc::Receiver<Ended>,
     flushes: mpsc::Receiver<oneshot::Sender<()>>,
     counters: Arc<SpanCounters>,
+    /// Bytes of the spans that wait or are being sent.
+    bytes: Arc<AtomicUsize>,
     /// One for each service that has had a span; their number is that of the manifests'
     /// services.
     exporters: BTreeMap<Arc<str>, Arc<SpanExporter>>,
@@ -43,9 +47,9 @@ impl Exporter {
         otlp: Otlp,
         spans: mpsc::Receiver<Ended>,
         flushes: mpsc::Receiver<oneshot::Sender<()>>,
-        counters: Arc<SpanCounters>,
+        (counters, bytes): (Arc<SpanCounters>, Arc<AtomicUsize>),
     ) -> Self {
-        Self { otlp, spans, flushes, counters, exporters: BTreeMap::new(), is_away: false }
+        Self { otlp, spans, flushes, counters, bytes, exporters: BTreeMap::new(), is_away: false }
     }
 
     /// Sends until nobody records any more.
@@ -64,22 +68,20 @@ impl Exporter {
     }
 
     async fn gather(&mut self, batch: &mut Vec<Ended>) -> Gathered {
-        let mut due = Instant::now() + SPANS_DELAY;
+        let (mut due, mut bytes) = (Instant::now() + SPANS_DELAY, 0);
         loop {
-            let room = SPANS_BATCH_MAX - batch.len();
-            let was_empty = batch.is_empty();
             tokio::select! {
                 // What has ended before a flush was asked for belongs to it.
                 biased;
-                taken = self.spans.recv_many(batch, room) => {
-                    if taken == 0 {
-                        return Gathered::End;
-                    }
-                    if batch.len() >= SPANS_BATCH_MAX {
-                        return Gathered::Batch;
-                    }
-                    if was_empty {
+                taken = self.spans.recv() => {
+                    let Some(ended) = taken else { return Gathered::End };
+                    if batch.is_empty() {
                         due = Instant::now() + SPANS_DELAY;
+                    }
+                    bytes += ended.bytes;
+                    batch.push(ended);
+                    if batch.len() >= SPANS_BATCH_MAX || bytes >= SPANS_BATCH_BYTES_MAX {
+                        return Gathered::Batch;
                     }
                 }
                 Some(done) = self.flushes.recv() => return Gathered::Flush(done),
@@ -90,7 +92,8 @@ impl Exporter {
 
     async fn export(&mut self, batch: &mut Vec<Ended>) {
         let mut by_service: BTreeMap<Arc<str>, Vec<SpanData>> = BTreeMap::new();
-        for Ended { service, data } in batch.drain(..) {
+        let bytes = batch.iter().map(|ended| ended.bytes).sum();
+        for Ended { service, data, .. } in batch.drain(..) {
             by_service.entry(service).or_default().push(*data);
         }
         let mut exports = Vec::with_capacity(by_service.len());
@@ -105,6 +108,7 @@ impl Exporter {
         while let Some((count, outcome)) = sent.next().await {
             self.settle(count, outcome);
         }
+        self.bytes.fetch_sub(bytes, Relaxed);
     }
 
     fn exporter(&mut self, service: &Arc<str>) -> anyhow::Result<Arc<SpanExporter>> {

@@ -18,7 +18,7 @@ impl Tracer {
         self: &Arc<Self>,
         service: &Arc<str>,
         traceparent: &str,
-        destination: &'static str,
+        destination: &str,
     ) -> (Span, TraceContext) {
         self.message(service, traceparent, (SpanKind::Producer, "send"), destination)
     }
@@ -28,7 +28,7 @@ impl Tracer {
         self: &Arc<Self>,
         service: &Arc<str>,
         traceparent: &str,
-        destination: &'static str,
+        destination: &str,
     ) -> (Span, TraceContext) {
         self.message(service, traceparent, (SpanKind::Consumer, "process"), destination)
     }
@@ -39,17 +39,22 @@ impl Tracer {
         service: &Arc<str>,
         traceparent: &str,
         (kind, operation): (SpanKind, &'static str),
-        destination: &'static str,
+        destination: &str,
     ) -> (Span, TraceContext) {
         let written = TraceContext::parse(traceparent);
-        let context = self.admit(written.clone().unwrap_or_default()).of_service(service);
+        // Whether a trace is recorded was decided when its request came in, by a host.
+        let context = match &written {
+            Some(written) => self.continued(written.clone()),
+            None => self.admit(TraceContext::new()),
+        };
+        let context = context.of_service(service);
         let mut span = context.first(kind, operation, SystemTime::now());
         span.with(|span| {
             span.rename(format!("{operation} {destination}"));
             span.set("messaging.system", "redis");
             span.set("messaging.operation.name", operation);
             span.set("messaging.operation.type", operation);
-            span.set("messaging.destination.name", destination);
+            span.set("messaging.destination.name", destination.to_owned());
             // Beside being under it: a trace may show either.
             if let Some(written) = &written {
                 span.link(written);

@@ -8,16 +8,21 @@
 //!    ├─ SELECT orders             client, postgresql
 //!    │  └─ pool                   the wait for a connection
 //!    ├─ GET                       client, redis
-//!    └─ GET /api/v1/users/{id}    client: a call to another service
-//!       └─ GET /api/v1/users/{id} server, of that service's name
+//!    ├─ GET /api/v1/users/{id}    client: a call to another service
+//!    │  └─ GET /api/v1/users/{id} server, of that service's name
+//!    └─ send order-events         producer: the row of the outbox that this work has written,
+//!       └─ process order-events   moved to the stream; consumer: read there, once by each host
 //! ```
+//!
+//! A turn in the background is a trace of its own, kept if it did something.
 //!
 //! Names and attributes are those of OpenTelemetry's semantic conventions as far as these
 //! are stable; the host's own begin with `wasmyard.`. Nothing that a client or a database
 //! has sent stands in them beyond method, path and address: no query of a URL, no value of
 //! a statement, no key of Redis.
 //!
-//! A trace is recorded when the client's is, and otherwise at `telemetry.sample_ratio`.
+//! A trace is recorded when the client's is, unless `telemetry.trust_clients` says that the
+//! clients are strangers; and otherwise at `telemetry.sample_ratio`.
 //! Where it is not, a span is a null pointer and nothing below it allocates. Ended spans
 //! wait in a bounded queue; a task groups them by service and sends them (`export.rs`).
 //! With the collector away they are dropped and counted, and nobody waits.
@@ -25,8 +30,10 @@
 mod context;
 mod current;
 mod export;
+mod hold;
 mod message;
 mod otlp;
+mod size;
 mod span;
 #[cfg(test)]
 mod tests;

@@ -69,12 +69,15 @@ impl Otlp {
                 .with_timeout(SPANS_EXPORT_TIMEOUT)
                 .build()?,
         };
-        // What OTEL_RESOURCE_ATTRIBUTES says is there too, but for these.
+        // What OTEL_RESOURCE_ATTRIBUTES says is there too, but for these. A service has no
+        // version of its own here: several may serve at once, so each span of a component's
+        // work names its own, as `wasmyard.version`.
+        let version = (service == HOST).then(|| KeyValue::new("service.version", env!("CARGO_PKG_VERSION")));
         let resource = Resource::builder()
             .with_service_name(service.to_owned())
             .with_attribute(KeyValue::new("service.namespace", HOST))
-            .with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")))
             .with_attribute(KeyValue::new("service.instance.id", self.instance.clone()))
+            .with_attributes(version)
             .build();
         exporter.set_resource(&resource);
         Ok(exporter)

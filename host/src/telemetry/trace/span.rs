@@ -7,10 +7,10 @@ use opentelemetry::trace::{Event, Link, SpanId, SpanKind, Status};
 use opentelemetry::{InstrumentationScope, KeyValue, Value};
 use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
 
-use super::TraceContext;
 use super::context::new_span_id;
 use super::tracer::Recorder;
-use crate::limits::{SPAN_ATTRIBUTES_MAX, SPAN_EVENTS_MAX};
+use super::{TraceContext, size};
+use crate::limits::{SPAN_ATTRIBUTES_MAX, SPAN_EVENTS_MAX, SPAN_GIVEN_BYTES_MAX};
 
 /// A span that is being recorded, or nothing where its trace is not. Dropped without
 /// [`Span::end`], it is recorded as cut off: its client went away, or its time was over.
@@ -23,6 +23,9 @@ pub struct Span(Option<Box<Recording>>);
 pub struct Recording {
     context: TraceContext,
     data: Box<SpanData>,
+    /// Bytes of what a guest has given.
+    given_bytes: usize,
+    in_vain: bool,
 }
 
 impl TraceContext {
@@ -79,7 +82,7 @@ impl Span {
             status: Status::Unset,
             instrumentation_scope: scope(),
         });
-        Self(Some(Box::new(Recording { context, data })))
+        Self(Some(Box::new(Recording { context, data, given_bytes: 0, in_vain: false })))
     }
 
     /// Whether it is recorded.
@@ -148,6 +151,11 @@ impl Recording {
         matches!(self.data.status, Status::Error { .. })
     }
 
+    /// It found nothing to do: no reason to keep a trace of it.
+    pub fn in_vain(&mut self) {
+        self.in_vain = true;
+    }
+
     /// Gives it to another service than that of the context it began in.
     pub fn assign(&mut self, service: &std::sync::Arc<str>) {
         self.context = self.context.of_service(service);
@@ -162,12 +170,17 @@ impl Recording {
     pub fn set_given(&mut self, attributes: impl IntoIterator<Item = KeyValue>) {
         for attribute in attributes {
             let attributes = &mut self.data.attributes;
-            if let Some(known) = attributes.iter_mut().find(|known| known.key == attribute.key) {
-                known.value = attribute.value;
-            } else if attributes.len() < SPAN_ATTRIBUTES_MAX {
-                attributes.push(attribute);
-            } else {
+            let known = attributes.iter().position(|known| known.key == attribute.key);
+            let bytes = self.given_bytes + size::of_attribute(&attribute);
+            let has_place = known.is_some() || attributes.len() < SPAN_ATTRIBUTES_MAX;
+            if !has_place || bytes > SPAN_GIVEN_BYTES_MAX {
                 self.data.dropped_attributes_count = self.data.dropped_attributes_count.saturating_add(1);
+                continue;
+            }
+            self.given_bytes = bytes;
+            match known {
+                Some(known) => attributes[known] = attribute,
+                None => attributes.push(attribute),
             }
         }
     }
@@ -175,7 +188,10 @@ impl Recording {
     /// Adds an event of this moment, of whose attributes `dropped` have been left out.
     pub fn event(&mut self, name: String, attributes: Vec<KeyValue>, dropped: u32) {
         let events = &mut self.data.events;
-        if events.events.len() < SPAN_EVENTS_MAX {
+        let given: usize = attributes.iter().map(size::of_attribute).sum();
+        let bytes = self.given_bytes + size_of::<Event>() + name.len() + given;
+        if events.events.len() < SPAN_EVENTS_MAX && bytes <= SPAN_GIVEN_BYTES_MAX {
+            self.given_bytes = bytes;
             events.events.push(Event::new(name, SystemTime::now(), attributes, dropped));
         } else {
             events.dropped_count = events.dropped_count.saturating_add(1);
@@ -189,11 +205,13 @@ impl Recording {
     }
 
     fn end(self) {
-        let Self { context, mut data } = self;
+        let has_happened = self.data.span_kind != SpanKind::Internal && !self.in_vain;
+        let eventful = has_happened || self.has_failed() || self.given_bytes > 0;
+        let Self { context, mut data, .. } = self;
         // The clock may have been set back meanwhile.
         data.end_time = SystemTime::now().max(data.start_time);
         if let Some(recorder) = context.recorder {
-            Recorder::take(recorder, data);
+            Recorder::take(recorder, data, eventful);
         }
     }
 }

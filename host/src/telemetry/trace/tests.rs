@@ -10,7 +10,9 @@ use tokio::sync::mpsc::Receiver;
 
 use super::tracer::Ended;
 use super::*;
-use crate::limits::{SPAN_ATTRIBUTES_MAX, SPAN_EVENTS_MAX};
+use crate::limits::{
+    KIB, SPAN_ATTRIBUTES_MAX, SPAN_EVENTS_MAX, SPAN_GIVEN_BYTES_MAX, SPANS_WAITING_BYTES_MAX,
+};
 
 const SAMPLED: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
@@ -34,6 +36,92 @@ fn a_new_trace_is_recorded_by_its_ratio_and_a_clients_as_the_client_has_decided(
     assert_eq!(recorded(1.0, &|| of_client("-00")), 0);
     let (tracer, _spans) = Tracer::of_test(1.0, 1);
     assert!(tracer.admit(TraceContext::new()).traceparent().ends_with("-03"), "sampled, and random");
+}
+
+#[test]
+fn strangers_neither_force_nor_hide_a_recording() {
+    let recorded = |ratio: f64, flags: &str| {
+        let (tracer, _spans) = Tracer::of_test(ratio, 1);
+        let tracer = tracer.wary();
+        let admitted =
+            (0..2_000).map(|_| tracer.admit(TraceContext::parse(&SAMPLED.replace("-01", flags)).unwrap()));
+        let recorded: Vec<_> = admitted.filter(TraceContext::is_recorded).collect();
+        // The trace goes on, and says to whoever comes after what was decided.
+        assert!(recorded.iter().all(|context| context.traceparent()[3..35] == SAMPLED[3..35]));
+        assert!(recorded.iter().all(TraceContext::is_sampled));
+        recorded.len()
+    };
+    assert_eq!((recorded(0.0, "-01"), recorded(1.0, "-00")), (0, 2_000));
+    // By chance, and not by the id, which is theirs: ten standard deviations to either side.
+    assert!((300..500).contains(&recorded(0.2, "-01")));
+    let (tracer, mut spans) = Tracer::of_test(0.0, 8);
+    let tracer = tracer.wary();
+    let refused = tracer.admit(TraceContext::parse(SAMPLED).unwrap());
+    assert!(!refused.is_sampled() && !refused.is_recorded());
+    // A message is no stranger's: its trace was decided on when the request came in.
+    tracer.send(&"orders".into(), SAMPLED, "order-events").0.end();
+    assert_eq!(ended(&mut spans).len(), 1);
+}
+
+#[test]
+fn work_in_which_nothing_happens_leaves_no_trace() {
+    let (tracer, mut spans) = Tracer::of_test(1.0, 64);
+    let orders: Arc<str> = "orders".into();
+    let turn = |happens: &dyn Fn(&TraceContext, &mut Span)| {
+        let (mut turn, trace) = tracer.work(&orders, "background");
+        let guest = trace.child(SpanKind::Internal, "guest");
+        let within = guest.under(&trace);
+        within.child(SpanKind::Client, "UPDATE").end_with(Recording::in_vain);
+        happens(&within, &mut turn);
+        guest.end();
+        turn.end();
+    };
+    turn(&|_, _| {});
+    assert!(ended(&mut spans).is_empty());
+
+    let calls = |within: &TraceContext, _: &mut Span| {
+        let users = within.of_service(&"users".into());
+        users.child(SpanKind::Server, "GET").end();
+    };
+    turn(&calls);
+    let kept = ended(&mut spans);
+    let names: Vec<_> = kept.iter().map(|(service, span)| (&**service, &*span.name)).collect();
+    let all = [("orders", "UPDATE"), ("users", "GET"), ("orders", "guest"), ("orders", "background")];
+    assert_eq!(names, all);
+    assert_eq!(kept[3].1.parent_span_id, opentelemetry::trace::SpanId::INVALID);
+    assert!(kept.iter().all(|(_, span)| span.span_context.trace_id() == kept[3].1.span_context.trace_id()));
+
+    turn(&|_, turn| turn.with(|turn| turn.fail("failed", "the turn failed")));
+    assert_eq!(ended(&mut spans).len(), 3, "a failure is worth a trace");
+    drop(tracer.work(&orders, "background"));
+    assert_eq!(ended(&mut spans).len(), 1, "and so is a turn that was cut off");
+}
+
+#[test]
+fn spans_that_wait_are_bounded_in_bytes() {
+    let (tracer, mut spans) = Tracer::of_test(1.0, usize::MAX >> 4);
+    let big = |span: &mut Recording| {
+        let value = || "a".repeat(KIB);
+        for number in 0..SPAN_EVENTS_MAX {
+            let attributes = vec![opentelemetry::KeyValue::new("test.text", value()); 8];
+            span.event("again".to_owned(), attributes, 0);
+            span.set_given([opentelemetry::KeyValue::new(format!("test.{number}"), value())]);
+        }
+    };
+    let count = 4 * SPANS_WAITING_BYTES_MAX / SPAN_GIVEN_BYTES_MAX;
+    for _ in 0..count {
+        let mut span = tracer.admit(TraceContext::new()).request(Instant::now());
+        span.with(big);
+        span.end();
+    }
+    let kept = ended(&mut spans);
+    let dropped = usize::try_from(tracer.counters().dropped.load(Relaxed)).unwrap();
+    assert_eq!(kept.len() + dropped, count);
+    let bytes: usize = kept.iter().map(|(_, span)| size::of(span)).sum();
+    assert!((SPANS_WAITING_BYTES_MAX / 2..=SPANS_WAITING_BYTES_MAX).contains(&bytes), "{bytes}");
+    let (_, span) = &kept[0];
+    assert!(size::of(span) < SPAN_GIVEN_BYTES_MAX + 2 * KIB, "{}", size::of(span));
+    assert!(span.events.dropped_count > 0 && span.dropped_attributes_count > 0, "it says what it lacks");
 }
 
 #[test]

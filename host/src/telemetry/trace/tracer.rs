@@ -1,17 +1,19 @@
 //! Who decides what is recorded, and takes ended spans.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::time::{Duration, SystemTime};
 
 use opentelemetry_sdk::trace::SpanData;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
-use super::TraceContext;
 use super::export::Exporter;
+use super::hold::Hold;
 use super::otlp::Otlp;
-use crate::limits::SPANS_WAITING_MAX;
+use super::size;
+use super::{Span, SpanKind, TraceContext};
+use crate::limits::{SPANS_WAITING_BYTES_MAX, SPANS_WAITING_MAX};
 use crate::manifest;
 
 /// The `service.name` of what belongs to no service.
@@ -22,9 +24,13 @@ pub const HOST: &str = "wasmyard";
 pub struct Tracer {
     /// New traces whose id, shifted to 63 bits, is below this are recorded.
     threshold: u64,
+    /// Whether what a client says of the recording of its traces counts.
+    trust_clients: bool,
     host: Arc<str>,
     queue: mpsc::Sender<Ended>,
     flushes: mpsc::Sender<oneshot::Sender<()>>,
+    /// Bytes of the spans that wait or are being sent.
+    bytes: Arc<AtomicUsize>,
     counters: Arc<SpanCounters>,
 }
 
@@ -44,6 +50,8 @@ pub struct SpanCounters {
 pub(crate) struct Ended {
     pub(super) service: Arc<str>,
     pub(super) data: Box<SpanData>,
+    /// What it takes of the room for those that wait.
+    pub(super) bytes: usize,
 }
 
 /// Records the spans of one service.
@@ -51,6 +59,8 @@ pub(crate) struct Ended {
 pub(super) struct Recorder {
     tracer: Arc<Tracer>,
     pub(super) service: Arc<str>,
+    /// Where the trace's spans wait until there is reason to keep it.
+    held: Option<Arc<Hold>>,
 }
 
 impl Tracer {
@@ -64,10 +74,17 @@ impl Tracer {
         let Some(otlp) = Otlp::new(settings)? else { return Ok(None) };
         let (queue, spans) = mpsc::channel(SPANS_WAITING_MAX);
         let (flushes, asked) = mpsc::channel(1);
-        let counters = Arc::<SpanCounters>::default();
-        let exporter = Exporter::new(otlp, spans, asked, counters.clone());
-        let threshold = threshold(settings.sample_ratio);
-        let tracer = Self { threshold, host: HOST.into(), queue, flushes, counters };
+        let (counters, bytes) = (Arc::<SpanCounters>::default(), Arc::<AtomicUsize>::default());
+        let exporter = Exporter::new(otlp, spans, asked, (counters.clone(), bytes.clone()));
+        let tracer = Self {
+            threshold: threshold(settings.sample_ratio),
+            trust_clients: settings.trust_clients,
+            host: HOST.into(),
+            queue,
+            flushes,
+            bytes,
+            counters,
+        };
         Ok(Some((Arc::new(tracer), exporter.run())))
     }
 
@@ -75,27 +92,69 @@ impl Tracer {
     #[cfg(test)]
     pub(crate) fn of_test(sample_ratio: f64, waiting_max: usize) -> (Arc<Self>, mpsc::Receiver<Ended>) {
         let (queue, spans) = mpsc::channel(waiting_max);
-        let (flushes, _) = mpsc::channel(1);
-        let (threshold, counters) = (threshold(sample_ratio), Arc::default());
-        (Arc::new(Self { threshold, host: HOST.into(), queue, flushes, counters }), spans)
+        let tracer = Self {
+            threshold: threshold(sample_ratio),
+            trust_clients: true,
+            host: HOST.into(),
+            queue,
+            flushes: mpsc::channel(1).0,
+            bytes: Arc::default(),
+            counters: Arc::default(),
+        };
+        (Arc::new(tracer), spans)
     }
 
-    /// A request's context, recorded if it is to be: as the client has decided, or for a new
-    /// trace by its id, so that all hosts decide alike.
+    /// The same, but that strangers have no say in what is recorded.
+    #[cfg(test)]
+    pub(crate) fn wary(self: Arc<Self>) -> Arc<Self> {
+        let tracer = Arc::into_inner(self).expect("nobody records yet");
+        Arc::new(Self { trust_clients: false, ..tracer })
+    }
+
+    /// A request's context, recorded if it is to be: as the client has decided, if that
+    /// counts; and for a new trace by its id, so that all hosts decide alike.
     pub fn admit(self: &Arc<Self>, context: TraceContext) -> TraceContext {
-        let chosen = match context.is_remote {
-            true => context.is_sampled(),
-            false => low_63_bits(context.trace_id.0) < self.threshold,
-        };
-        if !chosen {
-            return context;
+        match (context.is_remote, self.trust_clients) {
+            (true, true) => self.continued(context),
+            // Not by the id, which the client has chosen too.
+            (true, false) => self.recorded_if(fastrand::u64(..) >> 1 < self.threshold, context),
+            (false, _) => self.recorded_if(low_63_bits(context.trace_id.0) < self.threshold, context),
         }
-        context.recorded(Recorder { tracer: self.clone(), service: self.host.clone() })
+    }
+
+    /// A context in which it has been decided before: recorded as that says.
+    pub(super) fn continued(self: &Arc<Self>, context: TraceContext) -> TraceContext {
+        self.recorded_if(context.is_sampled(), context)
+    }
+
+    fn recorded_if(self: &Arc<Self>, chosen: bool, context: TraceContext) -> TraceContext {
+        let recorder = || Recorder { tracer: self.clone(), service: self.host.clone(), held: None };
+        context.recorded(chosen.then(recorder))
+    }
+
+    /// Begins a trace of work that nobody asked for: the first span, and its context. It is
+    /// chosen as other new traces are, and kept only if something happens in it: work that
+    /// looks every second whether there is any would fill the store with looks.
+    pub fn work(self: &Arc<Self>, service: &Arc<str>, name: &'static str) -> (Span, TraceContext) {
+        let context = self.admit(TraceContext::new()).of_service(service).held();
+        let span = context.first(SpanKind::Internal, name, SystemTime::now());
+        let within = span.under(&context);
+        (span, within)
     }
 
     /// What became of ended spans.
     pub fn counters(&self) -> &Arc<SpanCounters> {
         &self.counters
+    }
+
+    /// Lets a span wait for the exporter, if there is room for it.
+    fn keep(&self, ended: Ended) {
+        let bytes = ended.bytes;
+        let fits = self.bytes.fetch_add(bytes, Relaxed) + bytes <= SPANS_WAITING_BYTES_MAX;
+        if !fits || self.queue.try_send(ended).is_err() {
+            self.bytes.fetch_sub(bytes, Relaxed);
+            self.counters.dropped.fetch_add(1, Relaxed);
+        }
     }
 
     /// Waits until every span that has ended so far was sent or given up, at most for so
@@ -109,14 +168,22 @@ impl Tracer {
 
 impl Recorder {
     pub(super) fn of_service(&self, service: &Arc<str>) -> Self {
-        Self { tracer: self.tracer.clone(), service: service.clone() }
+        Self { service: service.clone(), ..self.clone() }
     }
 
-    /// Takes a span that has ended. It waits for nothing: a full queue drops the span.
-    pub(super) fn take(self, data: Box<SpanData>) {
-        let Self { tracer, service } = self;
-        if tracer.queue.try_send(Ended { service, data }).is_err() {
-            tracer.counters.dropped.fetch_add(1, Relaxed);
+    /// The same, of a trace that is kept only if something happens in it.
+    pub(super) fn held(self) -> Self {
+        Self { held: Some(Arc::default()), ..self }
+    }
+
+    /// Takes a span that has ended, and in which something has happened or not. It waits for
+    /// nothing: a full queue drops the span.
+    pub(super) fn take(self, data: Box<SpanData>, eventful: bool) {
+        let Self { tracer, service, held } = self;
+        let ended = Ended { service, bytes: size::of(&data), data };
+        match held {
+            None => tracer.keep(ended),
+            Some(held) => held.take(ended, eventful).into_iter().for_each(|ended| tracer.keep(ended)),
         }
     }
 }
