@@ -96,7 +96,7 @@ async fn order_is_traced(collector: Collector, protocol: OtlpProtocol) {
         shop.send(Method::POST, "/api/v1/orders?note=secret", &headers, order.to_string().as_bytes()).await;
     assert_eq!(ordered.status, 201, "{ordered:?}");
     // The last of all: the event that comes of it.
-    let of_event = |received: &Received| received.span.name == "process order-events";
+    let of_event = |received: &Received| received.span.name == "process orders";
     collector.span("the event is read", of_event).await;
     collector.span("the request has ended", |received| received.span.name == "POST /api/v1/orders").await;
     shop.stop().await;
@@ -187,16 +187,15 @@ async fn order_is_traced(collector: Collector, protocol: OtlpProtocol) {
         assert!(!said.contains("users:1") && !said.contains("orders:"), "a key: {said}");
     }
     // The row of the outbox, and the event that comes of it.
-    let (sent, processed) =
-        (trace.one("orders", "send order-events"), trace.one("orders", "process order-events"));
-    let path = ["process order-events", "send order-events", "guest", "POST /api/v1/orders"];
+    let (sent, processed) = (trace.one("orders", "send orders"), trace.one("orders", "process orders"));
+    let path = ["process orders", "send orders", "guest", "POST /api/v1/orders"];
     assert_eq!(trace.path(processed), path.map(|name| format!("orders: {name}")));
     assert_eq!((sent.span.kind(), processed.span.kind()), (SpanKind::Producer, SpanKind::Consumer));
     let links = |received: &Received| received.span.links.iter().map(|link| hex(&link.span_id)).collect();
     let (of_sent, of_processed): (Vec<_>, Vec<_>) = (links(sent), links(processed));
     assert_eq!(of_sent, [hex(&trace.parent(sent).span.span_id)]);
     assert_eq!(of_processed, [hex(&sent.span.span_id)]);
-    assert_eq!(processed.attribute("messaging.destination.name").as_deref(), Some("order-events"));
+    assert_eq!(processed.attribute("messaging.destination.name").as_deref(), Some("orders"));
 
     let everything = format!("{:?}", trace.0);
     assert!(!everything.contains("secret"), "the query of an address");

@@ -11,7 +11,7 @@
 //!    ├─ GET /api/v1/users/{id}    client: a call to another service
 //!    │  └─ GET /api/v1/users/{id} server, of that service's name
 //!    └─ send order-events         producer: the row of the outbox that this work has written,
-//!       └─ process order-events   moved to the stream; consumer: read there, once by each host
+//!       └─ process orders         moved to the stream; consumer: read there, once by each host
 //! ```
 //!
 //! A turn in the background is a trace of its own, kept if it did something.
