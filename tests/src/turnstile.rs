@@ -5,7 +5,7 @@ use tokio_postgres::Client;
 use crate::{Shop, until};
 
 /// Stands in front of one table, for its own service alone, and counts the service's
-/// `SELECT`s. While it is closed each of them waits after its snapshot was taken and
+/// `SELECT`s, but for those that lock a row to write it. While it is closed each of them waits after its snapshot was taken and
 /// before it has its rows: it will answer with what was there when it came.
 ///
 /// It is a row policy whose condition Postgres evaluates once for each statement.
@@ -28,7 +28,7 @@ impl Turnstile {
              CREATE FUNCTION turnstile() RETURNS boolean
              LANGUAGE plpgsql SECURITY DEFINER SET lock_timeout = 0 AS $$
              BEGIN
-                 IF current_query() LIKE 'SELECT%' THEN
+                 IF current_query() LIKE 'SELECT%' AND current_query() NOT LIKE '%FOR NO KEY UPDATE' THEN
                      PERFORM nextval('turnstile');
                      PERFORM pg_advisory_xact_lock_shared({LOCK});
                  END IF;

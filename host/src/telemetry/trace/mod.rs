@@ -10,7 +10,7 @@
 //!    ├─ GET                       client, redis
 //!    ├─ GET /api/v1/users/{id}    client: a call to another service
 //!    │  └─ GET /api/v1/users/{id} server, of that service's name
-//!    └─ send order-events         producer: the row of the outbox that this work has written,
+//!    └─ send orders               producer: the row of the outbox that this work has written,
 //!       └─ process orders         moved to the stream; consumer: read there, once by each host
 //! ```
 //!
