@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
-use toml_edit::{DocumentMut, Item, Table, value};
+use toml_edit::{Array, DocumentMut, Item, Table, value};
 
 /// Instances of one service: as many as there may be, since a load generator has more
 /// connections than the default allows requests at once.
@@ -88,15 +88,23 @@ fn serve(service: &mut Item, component: &Path) -> Result<()> {
         limit["requests"] = value(RATE_LIMIT);
         limit["burst"] = value(RATE_LIMIT_BURST);
     }
+    // Those of single routes are for who guesses and who signs up by the thousand, as the load
+    // generator does: the service's counts in their place.
+    for route in service.get_mut("routes").and_then(Item::as_array_mut).into_iter().flat_map(Array::iter_mut)
+    {
+        if let Some(route) = route.as_inline_table_mut() {
+            route.remove("rate_limit");
+        }
+    }
     Ok(())
 }
 
-fn routes<const COUNT: usize>(paths: [&str; COUNT]) -> toml_edit::Array {
-    let mut routes = toml_edit::Array::new();
+fn routes<const COUNT: usize>(paths: [&str; COUNT]) -> Array {
+    let mut routes = Array::new();
     for path in paths {
         let mut route = toml_edit::InlineTable::new();
         route.insert("path", path.into());
-        route.insert("methods", toml_edit::Array::from_iter(["GET"]).into());
+        route.insert("methods", Array::from_iter(["GET"]).into());
         routes.push(route);
     }
     routes
