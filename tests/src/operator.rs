@@ -6,7 +6,7 @@ use std::path::Path;
 use http::Method;
 use serde_json::Value;
 
-use crate::{Answer, eventually};
+use crate::Answer;
 
 /// An operator who has the token.
 #[derive(Clone)]
@@ -62,17 +62,12 @@ impl Operator {
         self.send(Method::POST, &path, &headers, component).await
     }
 
-    /// Deploys a component that must be taken; gives the label of its version. A deploy before
-    /// it, as of a file that has changed, serves a moment before it has ended: that is waited for.
+    /// Deploys a component that must be taken; gives the label of its version.
     ///
     /// # Panics
     /// When it is refused.
     pub async fn deployed(&self, service: &str, component: Vec<u8>) -> String {
-        let answer = eventually("no other deploy is running", async || {
-            let answer = self.deploy(service, component.clone()).await;
-            (answer.status != 409).then_some(answer)
-        })
-        .await;
+        let answer = self.deploy(service, component).await;
         assert_eq!(answer.status, 200, "{}", answer.text());
         answer.json()["version"].as_str().expect("the new version's label").to_owned()
     }

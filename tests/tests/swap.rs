@@ -319,8 +319,16 @@ async fn a_changed_component_file_deploys_itself() {
     eventually("the file as it was at first serves", async || (*users.version() == *first).then_some(()))
         .await;
 
-    // A deploy by hand stays while the file does, even if the file is written anew.
-    let third = shop.operator().deployed("users", rebuilt(components::USERS, 3)).await;
+    // A deploy by hand stays while the file does, even if the file is written anew. The one of
+    // the file serves a moment before it has ended.
+    let third = rebuilt(components::USERS, 3);
+    let third = eventually("no other deploy is running", async || {
+        let answer = shop.operator().deploy("users", third.clone()).await;
+        (answer.status != 409).then_some(answer)
+    })
+    .await;
+    assert_eq!(third.status, 200, "{}", third.text());
+    let third = third.json()["version"].as_str().expect("the new version's label").to_owned();
     let products = shop.service("products");
     let before = products.version();
     replace(&file, &bytes(components::USERS));
