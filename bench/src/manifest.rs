@@ -55,6 +55,7 @@ pub(crate) fn write(places: &Places<'_>, near: Near) -> Result<String> {
         postgres["migrations"] = value(shown(&places.repository.join("migrations")));
     });
     manifest["redis"]["url"] = value(places.redis);
+    manifest["pages"]["folder"] = value(shown(&places.repository.join("web")));
 
     let services = manifest["services"].as_table_mut().context("wasmyard.toml has services")?;
     for (name, service) in services.iter_mut() {
