@@ -3,7 +3,7 @@
 CARGO_TARGET_DIR ?= target
 export CARGO_TARGET_DIR
 
-.PHONY: help up build test test-api test-saga lint setup bench bench-quick bench-platform bench-growth bench-count bench-build bench-guests bench-drivers
+.PHONY: help up build test test-api test-saga lint setup bench bench-quick bench-platform bench-growth bench-count bench-search bench-build bench-guests bench-drivers
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -56,6 +56,10 @@ bench-growth: build bench-guests bench-drivers ## One host with 1 to 1,000 servi
 
 bench-count: build bench-guests bench-drivers ## Instructions per request, against the stored figures; ACCEPT=1 stores new ones
 	"$(CARGO_TARGET_DIR)/debug/count" $(if $(ACCEPT),--accept)
+
+bench-search: ## What a search costs among 100,000 products: 6 minutes, for bench/NOTES.md
+	scripts/setup.sh --for-tests
+	cargo test --package wasmyard-tests --test shop what_a_search_ -- --ignored --nocapture
 
 # The measured host is a release build; what drives it need not be, and is built as the
 # tests are, so that both share one set of compiled crates.

@@ -23,11 +23,7 @@ fn swaps_on_both_hosts_and_the_death_of_one_go_unnoticed() {
     let database = TestPostgres::shared().database();
     let redis = TestRedis::start();
     let hosts = [(); 2].map(|()| host(&database, &redis.url()));
-    // The first one makes the tables, and the certificate that both of them have.
-    let first = hosts[0].up(&[]);
-    share_certificate(&hosts);
-    let second = hosts[1].up(&[]);
-    let nginx = Nginx::start(&hosts[0].dir().join(".wasmyard/tls"), [first.https(), second.https()]);
+    let ([first, second], nginx) = start(&hosts);
     let visitor = nginx.client();
     runtime.block_on(nginx.fill(&visitor));
 
@@ -89,10 +85,7 @@ fn events_and_limits_are_one_over_both_hosts() {
         fs::write(&path, manifest.replace(minute, hour)).expect("written");
         host
     });
-    let first = hosts[0].up(&[]);
-    share_certificate(&hosts);
-    let second = hosts[1].up(&[]);
-    let nginx = Nginx::start(&hosts[0].dir().join(".wasmyard/tls"), [first.https(), second.https()]);
+    let ([first, second], nginx) = start(&hosts);
     let visitor = nginx.client();
     runtime.block_on(nginx.fill(&visitor));
     runtime.block_on(async {
@@ -165,10 +158,7 @@ fn a_service_that_answers_503_takes_no_host_away_from_the_others() {
     let database = TestPostgres::shared().database();
     let redis = TestRedis::start();
     let hosts = [(); 2].map(|()| host(&database, &redis.url()));
-    let first = hosts[0].up(&[]);
-    share_certificate(&hosts);
-    let second = hosts[1].up(&[]);
-    let nginx = Nginx::start(&hosts[0].dir().join(".wasmyard/tls"), [first.https(), second.https()]);
+    let ([first, second], nginx) = start(&hosts);
     let visitor = nginx.client();
     runtime.block_on(nginx.fill(&visitor));
     runtime.block_on(async {
@@ -225,6 +215,16 @@ fn host(database: &str, redis: &str) -> Project {
     host.set_env("WASMYARD_TRUSTED_PROXIES", "127.0.0.1");
     host.set_env("WASMYARD_HOSTS", "2");
     host
+}
+
+/// Starts both hosts, and nginx in front of them.
+fn start(hosts: &[Project; 2]) -> ([Program<'_>; 2], Nginx) {
+    // The first one makes the tables, and the certificate that both of them have.
+    let first = hosts[0].up(&[]);
+    share_certificate(hosts);
+    let second = hosts[1].up(&[]);
+    let nginx = Nginx::start(&hosts[0].dir().join(".wasmyard/tls"), [first.https(), second.https()]);
+    ([first, second], nginx)
 }
 
 /// What the volume does that both hosts have.

@@ -448,17 +448,18 @@ impl Exchange for Gateway {
     }
 
     fn refuse(&self, head: &http::Request<Incoming>, refusal: Refusal, peer: &Peer) -> http::Response<Body> {
-        let (trace, id) = (self.admit(head.headers()), RequestId::new());
+        let (arrived, id) = (Instant::now(), RequestId::new());
+        let trace = self.admit(head.headers());
         let router = self.router.load();
         let client = policy::client_address(peer.address.ip(), head.headers(), &router.settings().proxies);
-        let mut span = trace.request(Instant::now());
+        let mut span = trace.request(arrived);
         span.with(|span| {
             let (method, uri, headers) = (head.method(), head.uri(), head.headers());
             let head = spans::Head { method, uri, version: head.version(), headers };
             spans::asked(span, &head, (peer, client), &id);
         });
         let visit = report::Visit {
-            arrived: Instant::now(),
+            arrived,
             id,
             trace: trace.trace_id(),
             claimed_id: None,

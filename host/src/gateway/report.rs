@@ -58,14 +58,34 @@ pub(super) fn access(
     response: &Response,
     took: Duration,
 ) {
+    line(visit, endpoint, version, Some(response), took);
+}
+
+/// Whose client has given it up: it has a line too, without an answer and a status.
+impl Drop for Visit {
+    fn drop(&mut self) {
+        if !self.is_answered {
+            line(self, None, None, None, self.arrived.elapsed());
+        }
+    }
+}
+
+fn line(
+    visit: &Visit,
+    endpoint: Option<&Endpoint>,
+    version: Option<&VersionName>,
+    response: Option<&Response>,
+    took: Duration,
+) {
     info!(
         target: "access",
         request_id = visit.id.as_str(),
         trace_id = %visit.trace,
         method = visit.method.as_str(),
         path = visit.target.path(),
-        status = response.status.as_u16(),
-        bytes = response.body.len(),
+        status = response.map(|response| response.status.as_u16()),
+        bytes = response.map(|response| response.body.len()),
+        abandoned = response.is_none().then_some(true),
         duration_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
         service = endpoint.map(|endpoint| &**endpoint.handler.name()),
         version = version.map(|version| &*version.label),
@@ -74,27 +94,6 @@ pub(super) fn access(
         peer = %visit.peer,
         claimed_id = visit.claimed_id.as_deref(),
     );
-}
-
-/// The line of one that its client has given up: it has no answer, and no status.
-impl Drop for Visit {
-    fn drop(&mut self) {
-        if self.is_answered {
-            return;
-        }
-        info!(
-            target: "access",
-            request_id = self.id.as_str(),
-            trace_id = %self.trace,
-            method = self.method.as_str(),
-            path = self.target.path(),
-            abandoned = true,
-            duration_us = u64::try_from(self.arrived.elapsed().as_micros()).unwrap_or(u64::MAX),
-            client = %self.client,
-            peer = %self.peer,
-            claimed_id = self.claimed_id.as_deref(),
-        );
-    }
 }
 
 /// A service's own answer, when it speaks of an error on the server's side.

@@ -623,7 +623,7 @@ async fn no_q_takes_too_long(shop: &Shop) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "takes minutes and judges nothing: its figures are for bench/NOTES.md"]
+#[ignore = "it takes minutes and judges nothing: `make bench-search` runs it"]
 async fn what_a_search_among_a_hundred_thousand_products_costs() {
     let shop = with_a_hundred_thousand_gadgets().await;
     for (what, samples, queries) in [
